@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-use super::check_machines::check_machines;
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::{SCRIPT, Targets};
 use crate::boot::plan::Mode;
 use crate::boot::policy::Policy;
+use crate::config::check_machines::{check_machines, not_a_host};
 use crate::config::sections::machines;
 use crate::config::sections::mode::ModeSection;
 use crate::config::sections::routers::check_routers;
@@ -161,11 +161,6 @@ fn check_pools(reader: &mut Reader, subnets: &[SubnetEntry]) {
     for (at, other) in overlapping(ranges) {
         reader.conflict(at.id, other.id, format!("{} overlaps the pool {}", at.value, other.value));
     }
-}
-
-pub(super) fn not_a_host(address: Ipv4Addr, network: Ipv4Network) -> String {
-    let what = if address == network.address() { "the network's own" } else { "its broadcast address" };
-    format!("{address} cannot be given to a host of {network}: it is {what}")
 }
 
 /// Pairs each item with an earlier one that it overlaps. If several earlier ones overlap it, the pair names the one

@@ -6,7 +6,6 @@ use std::hash::Hash;
 use std::net::Ipv4Addr;
 
 use crate::boot::plan::Mode;
-use crate::config::check::not_a_host;
 use crate::config::sections::written::{DhcpSection, File, MachineEntry, SubnetEntry};
 use crate::config::settings::Interfaces;
 use crate::config::syntax::reader::{At, Reader};
@@ -117,6 +116,11 @@ fn check_addresses(reader: &mut Reader, machines: &[MachineEntry], networks: &[I
             }
         }
     }
+}
+
+pub(super) fn not_a_host(address: Ipv4Addr, network: Ipv4Network) -> String {
+    let what = if address == network.address() { "the network's own" } else { "its broadcast address" };
+    format!("{address} cannot be given to a host of {network}: it is {what}")
 }
 
 /// Notes that addresses of machines have no effect, because no interface is in server mode.

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::config::Problem;
+use crate::config::problem::Problem;
 use crate::config::sources::{Document, Source, Sources};
 use crate::config::syntax::reader::{Reader, one_or_more};
 use crate::config::syntax::tree::{Data, MAX_BYTES, Node, parse_from};

@@ -15,18 +15,19 @@ pub use lint::missing_files::{
 pub use lint::unresolvable_urls::dns_problems;
 pub use lint::unserved_urls::unserved_problems;
 pub use lint::wrong_files::{unstartable_reason, wrong_file_problems};
+pub use problem::Problem;
 pub use reference::reference;
 pub use schema::schema;
 pub use sections::options::{illegal_option_value, option_not_configurable};
 pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Uploads};
 pub use sources::{Source, Sources};
-pub use syntax::place::Problem;
 pub use syntax::reader::suggestion;
 
 mod check;
 mod check_machines;
 mod include;
 mod lint;
+mod problem;
 mod reference;
 mod schema;
 mod sections;

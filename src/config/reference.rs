@@ -1,7 +1,7 @@
 //! Makes docs/configuration.md, the reference of all keys, from the table of keys. `lanboot schema --markdown` prints
 //! it, and tests/rules compares it with the page.
 
-use crate::config::syntax::keys::{Key, Kind, REQUIRED, Section};
+use crate::config::syntax::key::{Key, Kind, REQUIRED, Section};
 
 /// The introduction of the page.
 const HEAD: &str = "\

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::syntax::keys::{Kind, NOT_IMPLEMENTED, REQUIRED, Section};
+use crate::config::syntax::key::{Kind, REQUIRED, Section};
+use crate::config::syntax::keys::NOT_IMPLEMENTED;
 
 /// The JSON schema (draft 2020-12) of `config.yaml`, with a line break at its end.
 pub fn schema() -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::boot::fetch::Served;
 use crate::boot::loader::target::Targets;
-use crate::config::syntax::place::Problem;
+use crate::config::problem::Problem;
 use crate::dhcp::settings::Settings;
 use crate::tftp::{Engine, Limits, Ports};
 use crate::types::Ipv4Network;

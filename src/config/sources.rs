@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::Problem;
-use crate::config::syntax::place::{MAX_SHOWN, Unplaced, append_omitted_count, key_text, node_at, path_of};
+use crate::config::problem::{MAX_SHOWN, Problem, append_omitted_count};
+use crate::config::syntax::place::{Unplaced, key_text, node_at, path_of};
 use crate::config::syntax::positions::positions_of;
 use crate::config::syntax::tree::{Data, Node, parse};
 use crate::types::Arch;

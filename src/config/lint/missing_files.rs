@@ -7,10 +7,10 @@ use crate::boot::loader::target::SCRIPT;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::config::lint::local_name::local_name;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
+use crate::config::problem::Problem;
 use crate::config::sections::targets;
 use crate::config::settings::Config;
 use crate::config::sources::Sources;
-use crate::config::syntax::place::Problem;
 use crate::config::syntax::reader::suggestion;
 use crate::types::Arch;
 

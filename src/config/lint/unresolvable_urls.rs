@@ -6,9 +6,9 @@ use std::net::Ipv4Addr;
 use crate::boot::fetch::SERVER;
 use crate::boot::plan::Mode;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
+use crate::config::problem::Problem;
 use crate::config::settings::Config;
 use crate::config::sources::Sources;
-use crate::config::syntax::place::Problem;
 use crate::dhcp::options::{OptionSet, OptionValue};
 use crate::wire::option::code;
 

@@ -2,10 +2,10 @@
 
 use crate::boot::loader::target::LocalUrl;
 use crate::config::lint::mapped_files::mapped_files;
+use crate::config::problem::Problem;
 use crate::config::sections::targets;
 use crate::config::settings::Config;
 use crate::config::sources::Sources;
-use crate::config::syntax::place::Problem;
 
 /// Problems of the configuration from `sources`: URLs with `{server}` that this server does not serve, because the protocol
 /// is off or has another port.

@@ -3,9 +3,9 @@
 
 use crate::config::lint::local_name::local_name;
 use crate::config::lint::mapped_files::{MappedFile, Recipient, mapped_files};
+use crate::config::problem::Problem;
 use crate::config::settings::Config;
 use crate::config::sources::Sources;
-use crate::config::syntax::place::Problem;
 use crate::types::{Arch, FileKind, Processor};
 
 /// Problems of the configuration from `sources`: boot files that are mapped to clients that cannot start them. `kind_of`

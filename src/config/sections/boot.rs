@@ -6,7 +6,7 @@ use crate::config::sections::boot_file::{MAX_BOOTP_NAME, boot_file_name, by_arch
 use crate::config::sections::menu;
 use crate::config::sections::targets;
 use crate::config::sections::written::TargetEntry;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{At, Reader};
 use crate::config::syntax::tree::Node;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::boot::fetch::SERVER;
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::config::sections::option_values::domain_name;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Reader, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::types::Arch;

@@ -6,7 +6,7 @@ use crate::config::sections::conditions::alternatives;
 use crate::config::sections::level::level;
 use crate::config::sections::routers::router;
 use crate::config::sections::written::ClassEntry;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::Reader;
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::Class;

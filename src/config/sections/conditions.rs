@@ -2,7 +2,7 @@
 
 use crate::config::sections::class_names::class_refs;
 use crate::config::sections::option_names::unknown_name_hint;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::classes::Condition;

@@ -17,7 +17,7 @@ use crate::config::sections::targets;
 use crate::config::sections::tftp;
 use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry};
 use crate::config::settings::{Interfaces, Log, LogFormat, LogLevel};
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::level::Level;

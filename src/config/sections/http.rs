@@ -1,7 +1,7 @@
 //! Reads `http:`.
 
 use crate::config::settings::Http;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Reader, is_off};
 use crate::config::syntax::tree::{Data, Node};
 

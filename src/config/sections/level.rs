@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::boot::fetch::SERVER;
 use crate::config::sections::options::{option_codes, options};
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Fields, Reader, duration};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::level::{INFINITE, LeasePart, Level, NextServer};

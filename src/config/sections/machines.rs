@@ -14,7 +14,7 @@ use crate::config::sections::option_values::hex;
 use crate::config::sections::routers::router;
 use crate::config::sections::targets::{self, script_of};
 use crate::config::sections::written::{BootEntry, ClientIdEntry, MachineEntry, TargetEntry};
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{At, Fields, Reader, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::boot::menu::{Item, ItemAction, MAX_ITEMS, Menu, WAIT_FOREVER};
 use crate::config::sections::boot_file::machine_boot;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Fields, Reader, describe, duration, is_off};
 use crate::config::syntax::tree::{Data, Node};
 use crate::wire::pxe::MAX_VENDOR_OPTIONS;

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use crate::boot::fetch::SERVER;
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Reader, describe, duration, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::options::OptionValue;

@@ -10,7 +10,7 @@ use crate::boot::loader::target::{BootAction, Machine, Target, Targets, Var};
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
 use crate::config::sections::boot_file;
 use crate::config::sections::written::{BootEntry, File, TargetEntry};
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{At, Reader, one_or_more, suggestion};
 use crate::config::syntax::tree::{Data, Node};
 

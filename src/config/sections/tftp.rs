@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::settings::{Tftp, Uploads};
-use crate::config::syntax::keys::Section;
+use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Reader, is_off, size};
 use crate::config::syntax::tree::{Data, Node};
 use crate::tftp::{Engine, Limits, Ports};

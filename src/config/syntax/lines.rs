@@ -1,7 +1,5 @@
 //! The lines of a text, as the YAML parser counts them, and the source line of a problem with a caret under it.
 
-use crate::config::syntax::tree::{escape_control, without_bom};
-
 /// Maximum number of characters of a source line that are shown.
 const MAX_SHOWN: usize = 70;
 
@@ -67,6 +65,20 @@ impl<'t> Lines<'t> {
         let margin = " ".repeat(gutter.len());
         format!("  {gutter} | {}\n  {margin} | {}^", escape_control(&piece), " ".repeat(at - first))
     }
+}
+
+/// The text after a byte order mark. Some editors write the mark, and the parser would read it as a document.
+pub(in crate::config) fn without_bom(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Escapes control characters, so that text of the file cannot control a terminal.
+pub(in crate::config) fn escape_control(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
+    }
+    shown
 }
 
 #[cfg(test)]

@@ -1,57 +1,7 @@
 //! Problems of a configuration file, and their positions: the path of the key, the line and the column.
 
-use std::fmt;
-use std::sync::Arc;
-
-use crate::config::syntax::tree::{Data, Node, escape_control};
-
-/// A mistake in a configuration file, with its position. `Display` writes it as one line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problem {
-    /// The file that `include` names; `None` for `config.yaml` itself.
-    pub file: Option<Arc<str>>,
-    /// Line in the file, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// Path of the key, such as `dhcp.subnets[0].pool`. Empty for the file as a whole. Indexes count in that file.
-    pub path: String,
-    /// Expected and actual value, or another explanation, for people.
-    pub message: String,
-    /// Source line with a caret, for errors of the syntax.
-    pub excerpt: Option<String>,
-}
-
-impl Problem {
-    /// The problem with the name of its file before it and the source line under it. `main` is the name of
-    /// `config.yaml`.
-    pub fn in_file(&self, main: impl fmt::Display) -> String {
-        let line = match &self.file {
-            Some(file) => format!("{file}:{self}"),
-            None => format!("{main}:{self}"),
-        };
-        match &self.excerpt {
-            Some(excerpt) => format!("{line}\n{excerpt}"),
-            None => line,
-        }
-    }
-
-    /// A key for sorting: problems of `config.yaml` come first.
-    pub fn order(&self) -> (Option<Arc<str>>, usize, usize) {
-        (self.file.clone(), self.line, self.column)
-    }
-}
-
-impl fmt::Display for Problem {
-    /// Writes `12:7: dhcp.subnets[0].pool: expected …, found …`. The caller writes the name of the file before it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: ", self.line, self.column)?;
-        if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
-        }
-        f.write_str(&self.message)
-    }
-}
+use crate::config::syntax::lines::escape_control;
+use crate::config::syntax::tree::{Data, Node};
 
 /// A problem whose position has not been looked up yet.
 pub(in crate::config) struct Unplaced {
@@ -60,18 +10,6 @@ pub(in crate::config) struct Unplaced {
     pub(in crate::config) message: String,
     /// Another node that is involved. The message ends with its line.
     pub(in crate::config) see: Option<u32>,
-}
-
-/// Maximum number of problems shown.
-pub(in crate::config) const MAX_SHOWN: usize = 200;
-
-/// Appends a problem that states how many are omitted.
-pub(in crate::config) fn append_omitted_count(found: &mut Vec<Problem>, more: usize) {
-    if let Some(last) = found.last().filter(|_| more > 0) {
-        let message = format!("and {more} more problems that are not listed");
-        let last = Problem { path: String::new(), message, ..last.clone() };
-        found.push(last);
-    }
 }
 
 /// The path of node `id` under `root`. A key has the path of its value.

@@ -11,8 +11,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use crate::config::syntax::lines::Lines;
-use crate::config::syntax::tree::{position_of, without_bom};
+use crate::config::syntax::lines::{Lines, without_bom};
+use crate::config::syntax::tree::position_of;
 
 /// Maximum number of additional parses, for empty mappings and lists, which have no scalar.
 const MAX_PARSES: usize = 16;

@@ -8,8 +8,10 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::syntax::keys::{NOT_IMPLEMENTED, Section};
-use crate::config::syntax::place::{MAX_SHOWN, Unplaced, key_text};
+use crate::config::problem::MAX_SHOWN;
+use crate::config::syntax::key::Section;
+use crate::config::syntax::keys::NOT_IMPLEMENTED;
+use crate::config::syntax::place::{Unplaced, key_text};
 use crate::config::syntax::tree::{Data, Node};
 
 /// A value and the number of the node that contains it.

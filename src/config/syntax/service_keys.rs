@@ -1,7 +1,9 @@
 //! The keys of `tftp`, `http` and `log`: the last tables of `keys.rs`.
 
-use super::keys::Kind::{Address, Each, Either, Map, Network, Number, Off, Path, Size, Text, Word};
-use super::keys::{Key, PORT, REQUIRED, Section, key};
+use crate::config::syntax::key::Kind::{
+    Address, Each, Either, Map, Network, Number, Off, Path, Size, Text, Word,
+};
+use crate::config::syntax::key::{Key, PORT, REQUIRED, Section, key};
 
 #[rustfmt::skip]
 pub(super) const TFTP: &[Key] = &[

@@ -1,9 +1,8 @@
 //! Explains syntax errors. libyaml reports where it could not go on, in its own terms. That is often a line after the
 //! mistake. This file looks at the lines around it, and names the likely mistake at its place. `tree.rs` calls it.
 
-use crate::config::Problem;
-use crate::config::syntax::lines::Lines;
-use crate::config::syntax::tree::escape_control;
+use crate::config::problem::Problem;
+use crate::config::syntax::lines::{Lines, escape_control};
 
 /// The problem for an error of the parser at a position. `message` is libyaml's, without that position.
 pub(in crate::config) fn explain(text: &str, at: (usize, usize), message: &str) -> Problem {

@@ -11,8 +11,8 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-use crate::config::syntax::lines::Lines;
-use crate::config::syntax::place::Problem;
+use crate::config::problem::Problem;
+use crate::config::syntax::lines::{Lines, without_bom};
 use crate::config::syntax::syntax_error;
 
 /// Maximum size in bytes of a file, and of all files that one configuration consists of.
@@ -47,11 +47,6 @@ pub(in crate::config) enum Data {
     Map(Vec<(Node, Node)>),
     /// A value with an explicit tag, as in `!secret x`. No key accepts one.
     Tagged(String),
-}
-
-/// The text after a byte order mark. Some editors write the mark, and the parser would read it as a document.
-pub(in crate::config) fn without_bom(text: &str) -> &str {
-    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Parses `text`. A syntax error is one problem.
@@ -151,15 +146,6 @@ fn syntax_problem(text: &str, error: &serde_yaml::Error) -> Problem {
         message = "nested too deeply".to_owned();
     }
     syntax_error::explain(text, place.unwrap_or((1, 1)), &message)
-}
-
-/// Escapes control characters, so that text of the file cannot control a terminal.
-pub(in crate::config) fn escape_control(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() { shown.extend(letter.escape_default()) } else { shown.push(letter) }
-    }
-    shown
 }
 
 struct Count {
