@@ -17,12 +17,12 @@ use crate::config::sections::targets;
 use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry};
 use crate::config::settings::Config;
 use crate::config::syntax::reader::{At, Reader};
-use crate::dhcp::level::{INFINITE, Level};
+use crate::dhcp::level::{DEFAULT_LEASE, INFINITE, Level};
 use crate::dhcp::machines::Machine;
 use crate::dhcp::mode::Modes;
 use crate::dhcp::named_addresses::{NamedAddress, named_addresses};
 use crate::dhcp::options::OptionValue;
-use crate::dhcp::settings::{AddressPool, DEFAULT_LEASE, Settings, Subnet};
+use crate::dhcp::settings::{AddressPool, Settings, Subnet};
 use crate::types::{HostOrNetwork, Ipv4Network, Ipv4Range};
 use crate::wire::option::code;
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::boot::identity::Identity;
 use crate::boot::plan;
+use crate::dhcp::level::DEFAULT_LEASE;
 use crate::dhcp::reply::{Reply, build};
 use crate::dhcp::request::Request;
 use crate::dhcp::route::{Route, route};
-use crate::dhcp::settings::{DEFAULT_LEASE, Settings};
+use crate::dhcp::settings::Settings;
 use crate::event::{DropReason, Event, Message as Kind};
 use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{Firmware, Timestamp};

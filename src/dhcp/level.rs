@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dhcp::options::OptionSet;
-use crate::dhcp::settings::LeaseTime;
 
 /// The values of one level. Each value that is `None` or missing is taken from the next level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +42,24 @@ pub enum NextServer {
     /// This address. The unspecified address leaves the field empty.
     Address(Ipv4Addr),
 }
+
+/// Lease durations; whole seconds, `min <= default <= max`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LeaseTime {
+    /// Lease time of a client that does not ask for one (option 51).
+    pub default: Duration,
+    /// Shortest lease time that is granted to a client that asks for one.
+    pub min: Duration,
+    /// Longest lease time that is granted to a client that asks for one.
+    pub max: Duration,
+}
+
+/// Lease times of clients without any configured ones.
+pub const DEFAULT_LEASE: LeaseTime = LeaseTime {
+    default: Duration::from_secs(3600),
+    min: Duration::from_secs(120),
+    max: Duration::from_secs(3600),
+};
 
 /// The times of one lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

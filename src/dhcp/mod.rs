@@ -27,6 +27,7 @@ pub mod options;
 pub mod other_servers;
 pub mod overload;
 pub mod pattern;
+pub mod pools;
 pub mod proxy;
 pub mod proxy_arp;
 pub mod reply;

@@ -1,6 +1,5 @@
-//! Addresses that the configuration names as somebody's: routers, servers and relay agents. No client without a
-//! reservation gets them, because two machines would then have one address. `settings.rs` takes them out of the pools;
-//! `config/` notes them.
+//! Addresses of routers, servers and relay agents in the configuration. No client without a reservation gets them, because
+//! two machines would then have one address. `pools.rs` takes them out of the pools; `config/` notes them.
 
 use std::net::Ipv4Addr;
 

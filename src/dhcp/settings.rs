@@ -1,7 +1,6 @@
 //! Settings of the DHCP server: subnets, pools, options, machines. `config/` builds and validates them. Decisions only
 //! read them.
 
-use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +9,9 @@ use crate::boot::fetch::Served;
 use crate::boot::policy::Policy;
 use crate::dhcp::classes::{ClassRef, Classes, Membership};
 use crate::dhcp::level::Level;
-use crate::dhcp::machines::{Machine, Machines};
+use crate::dhcp::machines::Machines;
 use crate::dhcp::mode::Modes;
-use crate::dhcp::named_addresses::named_addresses;
-use crate::lease::{Expected, Pool};
-use crate::types::{Ipv4Network, Ipv4Range, MacAddr};
+use crate::types::{Ipv4Network, Ipv4Range};
 
 /// Everything that decisions need to know from the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,51 +134,7 @@ impl Subnet {
     }
 }
 
-/// Lease durations; whole seconds, `min <= default <= max`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LeaseTime {
-    /// Lease time of a client that does not ask for one (option 51).
-    pub default: Duration,
-    /// Shortest lease time that is granted to a client that asks for one.
-    pub min: Duration,
-    /// Longest lease time that is granted to a client that asks for one.
-    pub max: Duration,
-}
-
-/// Lease times of clients without any configured ones.
-pub const DEFAULT_LEASE: LeaseTime = LeaseTime {
-    default: Duration::from_secs(3600),
-    min: Duration::from_secs(120),
-    max: Duration::from_secs(3600),
-};
-
 impl Settings {
-    /// The pools of the subnets, in the order of the configuration, without the addresses that are reserved for machines
-    /// or named as somebody's. Each pool expects the machines that have no reserved address.
-    pub fn pools(&self) -> Vec<Pool> {
-        let without: Vec<&Machine> =
-            self.machines.iter().filter(|machine| machine.addresses.is_empty()).collect();
-        let macs: HashSet<MacAddr> =
-            without.iter().flat_map(|machine| machine.macs.iter().copied()).collect();
-        let others = without.iter().filter(|machine| machine.macs.is_empty()).count();
-        let expected = Expected { macs: Arc::new(macs), others };
-        let named: Vec<Ipv4Addr> = named_addresses(self).into_iter().map(|named| named.address).collect();
-        let reserved = self.machines.iter().flat_map(|machine| machine.addresses.iter().copied());
-        let kept: BTreeSet<Ipv4Addr> = reserved.chain(named).collect();
-        let pool = |(place, subnet): (usize, &Subnet)| {
-            let wire = self.is_shared(place).then(|| self.wire_of(place).min()).flatten();
-            let kept = kept.range(subnet.network.address()..=subnet.network.broadcast()).copied();
-            let ranges = |part: &[AddressPool]| part.iter().map(|pool| pool.range).collect();
-            let pool = Pool::in_parts(subnet.network, subnet.parts().map(ranges).collect(), kept);
-            let pool = pool.guarding(|part| {
-                let first = subnet.parts().nth(part).and_then(<[_]>::first);
-                !subnet.classes.is_empty() || first.is_some_and(|pool| !pool.classes.is_empty())
-            });
-            pool.with_expected(expected.clone()).on_wire(wire)
-        };
-        self.subnets.iter().enumerate().map(pool).collect()
-    }
-
     /// The indices of the subnets on the wire of subnet `first`: `first` itself, then those that share its name in the
     /// order of the configuration.
     pub fn wire_of(&self, first: usize) -> impl Iterator<Item = usize> {

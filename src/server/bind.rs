@@ -63,7 +63,7 @@ impl Server {
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let mut http = None;
         if let (Some(settings), Some(files)) = (&config.http, &files) {
-            let bound = http::Bound::bind(settings, &now, files.clone(), &recorder)?;
+            let bound = http::threads::Bound::bind(settings, &now, files.clone(), &recorder)?;
             summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
             http = Some(bound);
         }

@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use crate::net::StartError;
 use crate::net::snapshot::Snapshot;
 use crate::server::dhcp::running::{Dhcp, Parts};
-use crate::server::http::{Bound, Threads};
+use crate::server::http::threads::{Bound, Threads};
 use crate::server::tftp::{Running, Transfers};
 
 /// Maximum time for transfers to finish after the server was asked to stop. `TimeoutStopSec` of the systemd unit is

@@ -40,7 +40,7 @@ pub struct Server {
     parts: Parts,
     control: Option<Control>,
     tftp: Option<Transfers>,
-    http: Option<http::Bound>,
+    http: Option<http::threads::Bound>,
     /// For the periodic check of their folder.
     files: Option<Files>,
     watch: Watch,
@@ -91,7 +91,7 @@ impl Server {
             None => None,
         };
         let http = match self.http {
-            Some(bound) => Some(http::Threads::start(bound)?),
+            Some(bound) => Some(http::threads::Threads::start(bound)?),
             None => None,
         };
         let (watch, recorder, commands) = (self.watch, self.recorder, self.parts.commands.clone());

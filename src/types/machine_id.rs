@@ -3,7 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ClientId, Escaped, MacAddr, Uuid};
+use crate::types::client::{ClientId, MacAddr};
+use crate::types::text::Escaped;
+use crate::types::uuid::Uuid;
 
 /// Everything that identifies the machine of a record, as far as its message or its address states it. At least one
 /// field is known. Cheap to clone.

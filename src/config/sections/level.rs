@@ -10,9 +10,9 @@ use crate::config::sections::options::{option_codes, options};
 use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Fields, Reader, duration};
 use crate::config::syntax::tree::{Data, Node};
+use crate::dhcp::level::{DEFAULT_LEASE, LeaseTime};
 use crate::dhcp::level::{INFINITE, LeasePart, Level, NextServer};
 use crate::dhcp::options::OptionSet;
-use crate::dhcp::settings::{DEFAULT_LEASE, LeaseTime};
 
 /// Maximum length of a server name in bytes: the `sname` field without its trailing NUL.
 const MAX_SERVER_NAME: usize = 63;

@@ -77,6 +77,9 @@ pub struct OutgoingReply {
     pub server: Ipv4Addr,
 }
 
+/// Maximum number of leases that wait to be stored. A message that would exceed it is dropped; its client asks again.
+pub const MAX_WAITING: usize = 4096;
+
 /// A lease to be stored, and the reply and event that follow.
 #[derive(Debug)]
 pub struct Promise {

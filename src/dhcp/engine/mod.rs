@@ -6,6 +6,7 @@
 
 mod checks;
 mod effect;
+mod probe;
 mod promise;
 mod warnings;
 mod without_address;
@@ -34,9 +35,8 @@ use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
 
-pub use checks::{AddressInUse, DeclineProbe, Meaning};
-pub use effect::{Effect, Effects, FallbackReply, Outcome, OutgoingReply, Promise};
-pub use promise::MAX_WAITING;
+pub use effect::{Effect, Effects, FallbackReply, MAX_WAITING, Outcome, OutgoingReply, Promise};
+pub use probe::{AddressInUse, DeclineProbe, Meaning};
 
 use effect::drop_message;
 

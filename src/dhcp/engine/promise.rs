@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::source_of_reply;
 use super::{
-    AddressObserver, Effect, Effects, Engine, FallbackReply, Outcome, OutgoingReply, Outside, Promise,
+    AddressObserver, Effect, Effects, Engine, FallbackReply, MAX_WAITING, Outcome, OutgoingReply, Outside,
+    Promise,
 };
 use crate::dhcp::decision::Decision;
 use crate::dhcp::keep::rest_of_lease;
@@ -14,9 +15,6 @@ use crate::event::{DropReason, Event, Record};
 use crate::lease::{Binding, Holder, Lease, LeaseChange, State};
 use crate::types::Timestamp;
 use crate::wire::option::code;
-
-/// Maximum number of leases that wait to be stored. A message that would exceed it is dropped; its client asks again.
-pub const MAX_WAITING: usize = 4096;
 
 impl Promise {
     /// A lease to be stored that no client waits for.

@@ -4,7 +4,9 @@
 use std::net::Ipv4Addr;
 
 use crate::lease::binding::{FOREVER, Holder, Lease, State};
-use crate::lease::import::entry::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
+use crate::lease::import::entry::Found;
+use crate::lease::import::place::{Place, Problem};
+use crate::lease::import::values::{MAX_CLIENT_ID, colon_hex, mac_of, parse};
 use crate::types::{ClientId, Escaped, HardwareAddr, Timestamp};
 
 /// The number of bytes kept of a line. dnsmasq reads names of 255 bytes and client identifiers of 764.

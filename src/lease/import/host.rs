@@ -3,10 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::entry::{mac_of, parse};
-use super::isc::{client_id, hardware};
-use super::lexer::Token;
-use crate::types::MacAddr;
+use crate::lease::import::lexer::{Flaw, Kind, Token};
+use crate::lease::import::values::{MAX_CLIENT_ID, colon_hex, mac_of, parse};
+use crate::types::{HardwareAddr, MacAddr};
 
 /// A machine in a file of leases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,4 +67,25 @@ impl Host {
         parts.extend(self.address.map(|address| format!("address: {address}")));
         Some(format!("- {{{}}}", parts.join(", ")))
     }
+}
+
+/// Reads a client identifier. Returns `None` for an empty one.
+pub(super) fn client_id(value: &Token) -> Option<Vec<u8>> {
+    let bytes = match value.kind {
+        Kind::Text => value.bytes.clone(),
+        _ => colon_hex(&value.bytes, MAX_CLIENT_ID)?,
+    };
+    (value.flaw == Flaw::None && bytes.len() <= MAX_CLIENT_ID).then_some(bytes)
+}
+
+/// Reads the type of the hardware and its address.
+pub(super) fn hardware(kind: &Token, address: &Token) -> Option<(u8, HardwareAddr)> {
+    let kind = match kind.bytes.as_slice() {
+        b"ethernet" => 1,
+        b"token-ring" => 6,
+        b"fddi" => 8,
+        b"infiniband" => 32,
+        other => parse(other.strip_prefix(b"unknown-")?)?,
+    };
+    Some((kind, HardwareAddr::new(&colon_hex(&address.bytes, 16)?)?))
 }

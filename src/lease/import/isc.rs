@@ -3,10 +3,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::host::Host;
-use super::lexer::{Flaw, Kind, Lexer, Token};
 use crate::lease::binding::{FOREVER, Holder, Lease, State};
-use crate::lease::import::entry::{Found, MAX_CLIENT_ID, Place, Problem, colon_hex, mac_of, parse};
+use crate::lease::import::entry::Found;
+use crate::lease::import::host::{Host, client_id, hardware};
+use crate::lease::import::lexer::{Flaw, Kind, Lexer, Token};
+use crate::lease::import::place::{Place, Problem};
+use crate::lease::import::values::{mac_of, parse};
 use crate::types::{ClientId, Escaped, HardwareAddr, Timestamp};
 
 /// The number of words kept of a statement. Statements that matter here have at most four.
@@ -230,26 +232,6 @@ impl Draft {
             }
         }
     }
-}
-
-/// Reads a client identifier. Returns `None` for an empty one.
-pub(super) fn client_id(value: &Token) -> Option<Vec<u8>> {
-    let bytes = match value.kind {
-        Kind::Text => value.bytes.clone(),
-        _ => colon_hex(&value.bytes, MAX_CLIENT_ID)?,
-    };
-    (value.flaw == Flaw::None && bytes.len() <= MAX_CLIENT_ID).then_some(bytes)
-}
-
-pub(super) fn hardware(kind: &Token, address: &Token) -> Option<(u8, HardwareAddr)> {
-    let kind = match kind.bytes.as_slice() {
-        b"ethernet" => 1,
-        b"token-ring" => 6,
-        b"fddi" => 8,
-        b"infiniband" => 32,
-        other => parse(other.strip_prefix(b"unknown-")?)?,
-    };
-    Some((kind, HardwareAddr::new(&colon_hex(&address.bytes, 16)?)?))
 }
 
 /// Whether a lease in this state belongs to its client now. Returns `None` for an unknown state.

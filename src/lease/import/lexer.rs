@@ -1,6 +1,6 @@
 //! Splits a `dhcpd.leases` into tokens, like ISC's `common/conflex.c`.
 
-use crate::lease::import::entry::Place;
+use crate::lease::import::place::Place;
 
 /// The number of bytes kept of a token: a client identifier of 255 bytes has 764 in hexadecimal.
 const MAX_TOKEN: usize = 1024;

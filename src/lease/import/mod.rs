@@ -10,12 +10,15 @@ mod host;
 mod intake;
 mod isc;
 mod lexer;
+mod place;
+mod values;
 
 use dnsmasq::Dnsmasq;
-pub use entry::{Found, Place, Problem};
+pub use entry::Found;
 pub use host::Host;
 pub use intake::{Import, Reservations, Skipped};
 use isc::Isc;
+pub use place::{Place, Problem};
 
 /// The server that wrote the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

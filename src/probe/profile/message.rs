@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::{Firmware, Profile};
+use crate::probe::profile::firmware::{Firmware, Profile};
 use crate::types::{Arch, MacAddr};
 use crate::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::option::code;

@@ -1,6 +1,6 @@
 //! The table of profiles, one row per recorded firmware.
 
-use super::{Firmware, Profile, SizeProbe};
+use crate::probe::profile::firmware::{Firmware, Profile, SizeProbe};
 use crate::types::Arch;
 use crate::wire::tftp;
 

@@ -7,139 +7,43 @@
 
 mod admission;
 mod connections;
+mod head;
 mod refuse;
 mod routes;
 mod send;
+mod service;
 mod shutdown;
-mod threads;
+pub mod threads;
 
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use httpdate::HttpDate;
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
-use crate::content::lookup::Files;
-use crate::event::{Event, HttpRefusal, Record};
+use crate::event::{Event, HttpRefusal};
 use crate::http::{
-    Answer, BadHead, HEAD_LIMIT, Method, Request, Resource, Status, Validators, answer, as_known_version,
-    date, head_length, media, refusal, target,
+    Answer, Method, Request, Resource, Status, Validators, answer, as_known_version, media, refusal, target,
 };
 use crate::images::{Content, OpenFile};
-use crate::net::quota::Quota;
-use crate::net::{StartError, bind_error};
-use crate::record::Recorder;
 
-use connections::{Connections, Slot};
+use connections::Slot;
+use head::{HEAD_ROOM, read_head};
 use refuse::{linger, refuse_and_close, refuse_busy, status_and_text, unless_evicted};
-use send::{Pace, Stopped};
-use shutdown::Shutdown;
+use send::Stopped;
+use service::now;
 
 pub use admission::Admission;
 pub use connections::Limits;
-pub use threads::{Bound, Threads};
+pub use service::{Service, Timeouts, bind};
 
-/// The state that the connections of all listeners share. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Service {
-    files: Files,
-    recorder: Recorder,
-    timeouts: Timeouts,
-    admission: Arc<Admission>,
-    connections: Connections,
-    /// The connections beyond the limit, which are answered with 503.
-    refused: Quota,
-    stopping: Shutdown,
-}
-
-/// Time limits for clients.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For a request head: from the connection for the first one, from its first byte for later ones.
-    pub head: Duration,
-    /// For the pause between two requests.
-    pub idle: Duration,
-    /// For each `PACE_BYTES` bytes of a response.
-    pub pace: Duration,
-}
-
-impl Timeouts {
-    /// The limits of the server: 5 s for a head, 30 s between requests, and 1 KiB/s for responses, so that a slow
-    /// management controller still boots.
-    pub const DEFAULT: Timeouts = Timeouts {
-        head: Duration::from_secs(5),
-        idle: Duration::from_secs(30),
-        pace: Duration::from_secs(send::PACE_BYTES / 1024),
-    };
-}
-
-/// Number of connections that may wait in the kernel to be accepted.
-const BACKLOG: i32 = 1024;
-/// Initial buffer size in bytes, enough for most heads.
-const HEAD_ROOM: usize = 1024;
 /// Pause after `accept` failed, for example because no file descriptor is left.
 const PAUSE: Duration = Duration::from_millis(100);
-
-impl Service {
-    pub fn new(files: Files, recorder: Recorder, timeouts: Timeouts, admission: Admission) -> Service {
-        let (connections, refused) = (Connections::new(Limits::DEFAULT), Quota::default());
-        let (admission, stopping) = (Arc::new(admission), Shutdown::pending());
-        Service { files, recorder, timeouts, admission, connections, refused, stopping }
-    }
-
-    /// Replaces the limits on connections.
-    pub fn limited(self, limits: Limits) -> Service {
-        Service { connections: Connections::new(limits), ..self }
-    }
-
-    fn pace<'a>(&'a self, slot: Option<&'a Slot>) -> Pace<'a> {
-        Pace { time: self.timeouts.pace, slot, stopping: &self.stopping, recorder: &self.recorder }
-    }
-
-    fn record(&self, event: Event) {
-        let machine = event.peer().and_then(|peer| self.files.machine_at(*peer.ip()));
-        self.recorder.record(Record { at: self.recorder.now(), interface: None, machine, event });
-    }
-
-    fn refused(&self, name: &str, peer: SocketAddrV4, reason: HttpRefusal) {
-        self.record(Event::HttpRefused { name: name.to_owned(), peer, reason });
-    }
-}
-
-/// Binds the TCP port of `address`.
-///
-/// # Errors
-/// An explanation why it cannot be bound.
-pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> {
-    let listen = || {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
-        // Connections of a previous server process may still be closing.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        leave_bbr(&socket);
-        Ok(socket.into())
-    };
-    listen().map_err(|error| bind_error::explain_http(address, &error))
-}
-
-/// Switches from BBR to Reno if BBR is this computer's congestion control. BBR is made for long and lossy paths: in a
-/// LAN its pacing takes three times the processor time and reaches a third of the rate.
-fn leave_bbr(listener: &Socket) {
-    if listener.tcp_congestion().is_ok_and(|name| name.starts_with(b"bbr")) {
-        // Every kernel has Reno and allows every process to choose it.
-        let _ = listener.set_tcp_congestion(b"reno");
-    }
-}
 
 /// Serves the connections that arrive at `listener`; dropping the future ends all of them. When `closed` completes or
 /// the service stops, no more connections are accepted, and the future completes with the last one.
@@ -237,58 +141,6 @@ async fn serve_connection(mut stream: TcpStream, peer: SocketAddrV4, service: &S
     }
 }
 
-/// Reads until `buffer` starts with a complete head, and returns the length of the head. `None` if the client left or
-/// the idle time is over, or if the server stops.
-///
-/// # Errors
-/// If the head is too long or takes too long; [`HttpRefusal::GaveWay`] if the connection was evicted.
-async fn read_head(
-    stream: &mut TcpStream,
-    buffer: &mut Vec<u8>,
-    is_first: bool,
-    Service { timeouts, stopping, .. }: &Service,
-    slot: Option<&Slot>,
-) -> Result<Option<usize>, HttpRefusal> {
-    // A pipelined request is complete already.
-    if let Some(length) = head_length(buffer) {
-        return Ok(Some(length));
-    }
-    if let Some(slot) = slot.filter(|_| !is_first) {
-        slot.mark_idle();
-    }
-    let evicted = async {
-        match slot {
-            Some(slot) => slot.evicted().await,
-            None => std::future::pending().await,
-        }
-    };
-    let mut evicted = pin!(evicted);
-    let began = Instant::now();
-    let mut deadline = began + if is_first || !buffer.is_empty() { timeouts.head } else { timeouts.idle };
-    loop {
-        if let Some(length) = head_length(buffer) {
-            return Ok(Some(length));
-        }
-        if buffer.len() >= HEAD_LIMIT {
-            return Err(HttpRefusal::HeadTooLarge);
-        }
-        let was_empty = buffer.is_empty();
-        let read = tokio::select! {
-            biased;
-            read = timeout_at(deadline, stream.read_buf(buffer)) => read,
-            () = stopping.closing() => return Ok(None),
-            () = &mut evicted => return Err(HttpRefusal::GaveWay),
-        };
-        match read {
-            Ok(Ok(0) | Err(_)) => return Ok(None),
-            Ok(Ok(_)) if was_empty && !is_first => deadline = Instant::now() + timeouts.head,
-            Ok(Ok(_)) => {}
-            Err(_) if was_empty => return Ok(None),
-            Err(_) => return Err(HttpRefusal::SlowHead),
-        }
-    }
-}
-
 /// The addresses of both ends of a connection.
 #[derive(Clone, Copy)]
 struct Endpoints {
@@ -366,20 +218,6 @@ async fn open(
         }
     };
     Ok((content, resource))
-}
-
-impl From<BadHead> for HttpRefusal {
-    fn from(bad: BadHead) -> HttpRefusal {
-        match bad {
-            BadHead::TooLarge => HttpRefusal::HeadTooLarge,
-            BadHead::Malformed | BadHead::Host => HttpRefusal::BadRequest,
-        }
-    }
-}
-
-fn now() -> HttpDate {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    date(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::connections::{Limits, Slot};
-use super::{HEAD_ROOM, Service, now, read_head, send};
 use crate::event::HttpRefusal;
 use crate::http::{Request, Status, refusal};
+use crate::server::http::connections::{Limits, Slot};
+use crate::server::http::head::{HEAD_ROOM, read_head};
+use crate::server::http::send;
+use crate::server::http::service::{Service, now};
 
 /// Time and number of bytes for which a connection is read after the last response. Closing a connection with unread
 /// data resets it, and the client could not read the response (RFC 9112 section 9.6).

@@ -20,9 +20,11 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::{HEAD_LIMIT, Service, linger, status_and_text};
 use crate::content::once::DoneReport;
 use crate::event::HttpRefusal;
+use crate::http::HEAD_LIMIT;
+use crate::server::http::refuse::{linger, status_and_text};
+use crate::server::http::service::Service;
 use crate::types::MacAddr;
 
 /// Maximum size of a request body in bytes.

@@ -11,10 +11,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
 use crate::config::Config;
+use crate::content::lookup::Files;
 use crate::content::machines::{KnownMachine, MachineTable};
 use crate::content::once::BootState;
 use crate::images::Catalog;
 use crate::net::fd_limit;
+use crate::record::Recorder;
 
 /// Short limits for tests of timeouts.
 const SHORT: Timeouts = Timeouts {
