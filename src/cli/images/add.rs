@@ -5,7 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{AddArguments, Failure, bytes, packages, write_json};
+use super::arguments::AddArguments;
+use super::output::{Failure, bytes, write_json};
+use super::packages;
 use crate::boot::name::BootName;
 use crate::cli::output;
 use crate::images::add::collection::{Collection, Item, Outcome};

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
-use super::{Failure, bytes, write_json, write_table};
+use super::output::{Failure, bytes, write_json, write_table};
 use crate::boot::name::BootName;
 use crate::config::{self, Config};
 use crate::images::manifest::{Entry, Manifest, Origin};

@@ -6,7 +6,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use super::{AddArguments, Failure};
+use super::arguments::AddArguments;
+use super::output::{Failure, bytes};
 use crate::boot::name::BootName;
 use crate::images::add::apt::{Apt, Candidate, Request};
 use crate::images::add::collection::{Collection, Item};
@@ -94,7 +95,7 @@ fn download(
     }
     let candidates: Vec<Candidate> = wanted.iter().map(|(candidate, _)| candidate.clone()).collect();
     let total: u64 = candidates.iter().map(|candidate| candidate.size).sum();
-    let progress = Progress::of_percent(&format!("packages ({})", super::bytes(total)));
+    let progress = Progress::of_percent(&format!("packages ({})", bytes(total)));
     let opened = apt.download(&candidates, &progress)?;
     let opened = opened.into_iter().zip(wanted).map(|(file, (candidate, wanted))| OpenPackage {
         file,

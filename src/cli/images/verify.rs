@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Failure, write_json};
+use super::output::{Failure, write_json};
 use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::add::progress::Progress;

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::failure::{Failure, failure, report_losses};
 use super::view::View;
-use super::{Failure, failure};
 use crate::cli::output;
 use crate::config::Config;
 use crate::lease::Lease;
@@ -97,7 +97,7 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
     let mut length = file.read(&mut chunk).map_err(fail)?;
     let format = arguments.from.map_or_else(|| Format::of(&chunk[..length]), Format::from);
 
-    let mut opened = open::open(&config.state, super::report_losses).map_err(failure)?;
+    let mut opened = open::open(&config.state, report_losses).map_err(failure)?;
     let (served, _) = served::find(config).map_err(failure)?;
     let book = open::fill_book(settings, std::mem::take(&mut opened.leases), &served.own).book;
     let reservations: Reservations = settings

@@ -4,6 +4,7 @@
 //! running server, because its lease book must agree with the database. Only if no server runs, the command changes
 //! the database itself. Importing requires that no server runs.
 
+mod failure;
 mod import;
 mod view;
 
@@ -14,6 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use failure::{Failure, failure, report_losses};
 use view::View;
 
 use super::ask_server::{self, Answer};
@@ -22,7 +24,6 @@ use super::output;
 use crate::config::Config;
 use crate::lease::{Lease, State};
 use crate::server::control::control_path;
-use crate::store::Findings;
 use crate::store::{clock, open};
 use crate::types::{Ipv4Network, MacAddr};
 
@@ -126,21 +127,6 @@ pub fn run(config: Option<&Path>, command: Option<Command>, filter: Filter, json
     }
 }
 
-enum Failure {
-    Message(String),
-    Output(io::Error),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Failure {
-        Failure::Output(error)
-    }
-}
-
-fn failure(why: impl ToString) -> Failure {
-    Failure::Message(why.to_string())
-}
-
 fn list(config: &Config, filter: Filter, json: bool) -> Result<(), Failure> {
     let (leases, now) = (read(config)?, clock::wall());
     let mut views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
@@ -199,11 +185,6 @@ fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
     let (leases, losses) = open::read(&config.state).map_err(failure)?;
     losses.iter().for_each(|line| output::complain(format_args!("lanboot leases: {line}")));
     Ok(leases)
-}
-
-/// Reports losses on standard error. A missing database is not worth a message in a command.
-fn report_losses(findings: &Findings) {
-    findings.losses.iter().for_each(|line| output::complain(format_args!("lanboot leases: {line}")));
 }
 
 /// The leases that match: one, or several of a client that was in several subnets.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::output;
+use crate::cli::output;
 
 /// Work that takes longer than this shows progress.
 const SILENT: Duration = Duration::from_secs(2);

@@ -4,7 +4,7 @@
 //! The search looks at the text of the template, not at parsed commands, and prefers false positives. A false positive
 //! refuses a value that could have been written. A false negative would execute a value.
 
-use super::{CLOSE, OPEN};
+use crate::boot::loader::escape::marks::{CLOSE, OPEN};
 
 /// Commands that run or parse an argument as a program, anywhere in a line.
 const REPARSING: [&str; 22] = [

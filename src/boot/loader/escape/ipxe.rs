@@ -3,15 +3,12 @@
 //! iPXE reads a line at a time (`image/script.c`), replaces `${…}`, and splits the line at spaces (`core/exec.c`). Two
 //! adjacent values can together form something special, so the whole line is checked.
 
-use super::{Piece, UnquotableReason, UnquotableValue, next_piece};
+use crate::boot::loader::escape::marks::{Piece, UnquotableReason, UnquotableValue, render};
 
 /// Inserts every marked value into the text.
 pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValue> {
-    let mut out = String::with_capacity(text.len());
     let mut line = Line::default();
-    let mut rest = text;
-    while let Some((piece, after)) = next_piece(rest) {
-        rest = after;
+    let out = render(text, |piece, _, out| {
         match piece {
             Piece::Character('\n') => {
                 line.judge()?;
@@ -28,7 +25,8 @@ pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValu
                 line.last = Some(number);
             }
         }
-    }
+        Ok(())
+    })?;
     line.judge()?;
     Ok(out)
 }

@@ -5,75 +5,22 @@
 //! file. [`quote_values`] gets the whole text and quotes each marked value for its context, or reports that no quoting works
 //! there. The template engine of `content/` calls both.
 
-use std::fmt::Write as _;
-
 mod commands;
 mod ipxe;
+mod marks;
 mod preseed;
+mod quotes;
 mod shell;
+mod syntax;
 mod word;
 mod yaml;
 
-/// The syntax of the file, which determines how values are escaped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Syntax {
-    /// An iPXE script. It has no quotes and replaces `${…}` everywhere.
-    Ipxe,
-    /// A PXELINUX configuration: a keyword, then the value to the end of the line.
-    Pxelinux,
-    /// A GRUB configuration: words and quotes as in a shell.
-    Grub,
-    /// A shell script; or a Kickstart file, whose commands are split as in a shell and whose sections are scripts.
-    Shell,
-    /// A Debian preseed file: the value ends with the line.
-    Preseed,
-    /// YAML: cloud-init, Butane.
-    Yaml,
-    /// JSON: Ignition.
-    Json,
-    /// XML: answer files of Windows.
-    Xml,
-    /// Any other text.
-    Plain,
-}
+pub use marks::{UnquotableReason, UnquotableValue, has_marks};
+pub use quotes::shell_word;
+pub use syntax::Syntax;
 
-/// The reason why a value cannot be written, for the user.
-pub type UnquotableReason = &'static str;
-
-const OPEN: char = '\u{1}';
-const CLOSE: char = '\u{2}';
-
-impl Syntax {
-    /// Returns the syntax of the file `name` that begins with `text`, judged by its extension or its well-known name.
-    pub fn of(name: &str, text: &str) -> Syntax {
-        let name = name.to_ascii_lowercase();
-        let (folder, last) = name.rsplit_once('/').unwrap_or(("", &name));
-        let parent = folder.rsplit('/').next().unwrap_or_default();
-        let extension = last.rsplit_once('.').map_or("", |(_, extension)| extension);
-        match (last, extension) {
-            _ if parent == "pxelinux.cfg" => Syntax::Pxelinux,
-            ("syslinux.cfg" | "isolinux.cfg" | "extlinux.conf", _) => Syntax::Pxelinux,
-            _ if last.starts_with("grub.cfg") => Syntax::Grub,
-            (_, "cfg") if parent == "grub" => Syntax::Grub,
-            (_, "ipxe") => Syntax::Ipxe,
-            ("user-data" | "vendor-data", _) if text.starts_with("#!") => Syntax::Shell,
-            ("user-data" | "vendor-data" | "meta-data" | "network-config", _) => Syntax::Yaml,
-            ("preseed.cfg" | "preseed", _) | (_, "preseed" | "seed") => Syntax::Preseed,
-            ("ks.cfg", _) | (_, "ks" | "sh" | "bash") => Syntax::Shell,
-            (_, "grub") => Syntax::Grub,
-            (_, "yaml" | "yml" | "bu") => Syntax::Yaml,
-            (_, "json" | "ign") => Syntax::Json,
-            (_, "xml" | "html" | "htm") => Syntax::Xml,
-            _ if last.starts_with("kickstart") => Syntax::Shell,
-            _ => Syntax::Plain,
-        }
-    }
-
-    /// Whether lists and mappings can be written in this syntax: both are written as JSON, which is valid YAML.
-    pub fn has_lists(self) -> bool {
-        matches!(self, Syntax::Yaml | Syntax::Json)
-    }
-}
+use marks::{CLOSE, OPEN, Piece, render};
+use quotes::{escaped_json, json};
 
 /// Prepares `value` for a text that is passed to [`quote_values`]. `number` identifies the value in errors.
 ///
@@ -103,19 +50,6 @@ pub fn mark(kind: Syntax, number: usize, value: &str) -> Result<String, Unquotab
     }
 }
 
-/// Whether `text` contains the marker characters of [`mark`], which no template contains.
-pub fn has_marks(text: &str) -> bool {
-    text.contains([OPEN, CLOSE])
-}
-
-/// A value that cannot be quoted in its context.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct UnquotableValue {
-    /// The number passed to [`mark`].
-    pub number: usize,
-    pub reason: UnquotableReason,
-}
-
 /// Quotes every marked value in `text` for its context.
 ///
 /// # Errors
@@ -131,30 +65,9 @@ pub fn quote_values(kind: Syntax, text: &str) -> Result<String, UnquotableValue>
     }
 }
 
-/// A part of a text with marked values.
-enum Piece<'t> {
-    Character(char),
-    Value { number: usize, value: &'t str },
-}
-
-/// Splits the first piece off `text`.
-fn next_piece(text: &str) -> Option<(Piece<'_>, &str)> {
-    let c = text.chars().next()?;
-    let rest = text.get(c.len_utf8()..).unwrap_or_default();
-    if c != OPEN {
-        return Some((Piece::Character(c), rest));
-    }
-    let (inside, after) = rest.split_once(CLOSE).unwrap_or((rest, ""));
-    let (number, value) = inside.split_once(OPEN).unwrap_or(("", inside));
-    Some((Piece::Value { number: number.parse().unwrap_or_default(), value }, after))
-}
-
 fn in_json(text: &str) -> Result<String, UnquotableValue> {
-    let mut out = String::with_capacity(text.len());
     let (mut in_string, mut escaped) = (false, false);
-    let mut rest = text;
-    while let Some((piece, after)) = next_piece(rest) {
-        rest = after;
+    render(text, |piece, _, out| {
         match piece {
             Piece::Character(c) => {
                 in_string ^= c == '"' && !escaped;
@@ -167,50 +80,8 @@ fn in_json(text: &str) -> Result<String, UnquotableValue> {
             Piece::Value { value, .. } if in_string => out.push_str(&escaped_json(value)),
             Piece::Value { value, .. } => out.push_str(&json(value)),
         }
-    }
-    Ok(out)
-}
-
-/// Returns one word for a shell or GRUB, in single quotes if necessary.
-pub fn shell_word(value: &str) -> String {
-    if is_plain_word(value) {
-        return value.to_owned();
-    }
-    format!("'{}'", value.replace('\'', r"'\''"))
-}
-
-/// Whether a shell reads `value` as one word without quotes.
-fn is_plain_word(value: &str) -> bool {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=@%+,".contains(c);
-    !value.is_empty() && value.chars().all(is_plain)
-}
-
-fn json(value: &str) -> String {
-    format!("\"{}\"", escaped_json(value))
-}
-
-/// Escapes the inside of a JSON string (RFC 8259 section 7), which is valid in a double-quoted YAML scalar too.
-fn escaped_json(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
-    for c in value.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            // JSON allows these characters unescaped; YAML does not.
-            '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Whether YAML 1.1 or 1.2 reads `c` as a line end.
-fn is_line_end(c: char) -> bool {
-    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
+        Ok(())
+    })
 }
 
 fn xml(value: &str) -> String {

@@ -1,7 +1,8 @@
 //! Values in a preseed file. A value ends with its line, so no quoting is necessary. But the installer passes some
 //! answers to a shell, and there only plain words are safe.
 
-use super::{Piece, UnquotableReason, UnquotableValue, is_plain_word, next_piece};
+use crate::boot::loader::escape::marks::{Piece, UnquotableReason, UnquotableValue, render};
+use crate::boot::loader::escape::quotes::is_plain_word;
 
 /// Parts of the names of questions whose answers are commands: `preseed/late_command`, `partman/early_command`.
 const COMMANDS: [&str; 2] = ["_command", "preseed/run"];
@@ -11,11 +12,8 @@ const COMMAND: UnquotableReason = "a value in a command of preseed may have only
 
 /// Inserts every marked value into the text.
 pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValue> {
-    let mut out = String::with_capacity(text.len());
     let (mut line, mut last) = (String::new(), None);
-    let mut rest = text;
-    while let Some((piece, after)) = next_piece(rest) {
-        rest = after;
+    render(text, |piece, _, out| {
         match piece {
             Piece::Character(c) => {
                 out.push(c);
@@ -35,8 +33,8 @@ pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValu
                 last = value.chars().next_back().or(last);
             }
         }
-    }
-    Ok(out)
+        Ok(())
+    })
 }
 
 #[cfg(test)]

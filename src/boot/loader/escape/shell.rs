@@ -8,24 +8,25 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::commands::{begins_foreign_section, delimiter, is_reparsed, is_script_reparsed, logical_line};
-use super::word::{
+use crate::boot::loader::escape::commands::{
+    begins_foreign_section, delimiter, is_reparsed, is_script_reparsed, logical_line,
+};
+use crate::boot::loader::escape::marks::{OPEN, Piece, UnquotableReason, UnquotableValue, render};
+use crate::boot::loader::escape::quotes::{is_plain_word, shell_word};
+use crate::boot::loader::escape::syntax::Syntax;
+use crate::boot::loader::escape::word::{
     Command, Context, FORMAT, IN_EXPANSION, IN_HERE_DOCUMENT, IN_INDEX, IN_LONG_STRING, Line, MAX_WORD, Open,
     REPARSED, RESERVED, in_double_quotes, is_word_character,
 };
-use super::{OPEN, Piece, Syntax, UnquotableReason, UnquotableValue, is_plain_word, next_piece, shell_word};
 
 /// The maximum nesting of constructs. Deeper ones are not tracked.
 const MAX_OPEN: usize = 64;
 
 /// Quotes every marked value in the text for its context.
 pub(in crate::boot) fn quote_values(kind: Syntax, text: &str) -> Result<String, UnquotableValue> {
-    let mut out = String::with_capacity(text.len());
     let mut scan = Scanner::new(kind, text);
-    let mut rest = text;
-    scan.begin_line(rest);
-    while let Some((piece, after)) = next_piece(rest) {
-        rest = after;
+    scan.begin_line(text);
+    let out = render(text, |piece, rest, out| {
         match piece {
             Piece::Character(c) => {
                 out.push(c);
@@ -40,7 +41,8 @@ pub(in crate::boot) fn quote_values(kind: Syntax, text: &str) -> Result<String, 
                 out.push_str(&written);
             }
         }
-    }
+        Ok(())
+    })?;
     scan.line.check(&scan.delimiters)?;
     Ok(out)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::commands::MAX_DELIMITER;
-use super::{Syntax, UnquotableReason, UnquotableValue};
+use crate::boot::loader::escape::commands::MAX_DELIMITER;
+use crate::boot::loader::escape::marks::{UnquotableReason, UnquotableValue};
+use crate::boot::loader::escape::syntax::Syntax;
 
 /// The number of characters kept of a word.
 pub(in crate::boot) const MAX_WORD: usize = 64;

@@ -1,16 +1,14 @@
 //! Values in YAML (1.2 chapters 5 to 8). A scanner tracks the scalar around each value across lines, because a quote,
 //! bracket or colon is syntax in one context and text in another.
 
-use super::{Piece, UnquotableReason, UnquotableValue, escaped_json, is_line_end, json, next_piece};
+use crate::boot::loader::escape::marks::{Piece, UnquotableReason, UnquotableValue, render};
+use crate::boot::loader::escape::quotes::{escaped_json, is_line_end, json};
 
 /// Quotes every marked value in the text for its context.
 pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValue> {
-    let mut out = String::with_capacity(text.len());
     let mut scan = Scanner::default();
-    let mut rest = text;
-    scan.begin_line(rest);
-    while let Some((piece, after)) = next_piece(rest) {
-        rest = after;
+    scan.begin_line(text);
+    render(text, |piece, rest, out| {
         match piece {
             Piece::Character(c) => {
                 out.push(c);
@@ -27,8 +25,8 @@ pub(in crate::boot) fn quote_values(text: &str) -> Result<String, UnquotableValu
                 out.push_str(&written);
             }
         }
-    }
-    Ok(out)
+        Ok(())
+    })
 }
 
 /// The syntactic context of a position.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::Findings;
+use super::findings::Findings;
 use super::nftables;
 use super::rules::{Action, Chain, Chains, Condition, Packet, Rule, dropping_chain};
 use crate::boot::plan::Mode;

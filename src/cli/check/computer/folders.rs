@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nix::unistd::{AccessFlags, access, geteuid};
 
-use super::Findings;
+use super::findings::Findings;
 use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::net::served::may_be;

@@ -2,6 +2,7 @@
 //! database and the firewall. It changes nothing, and never stops another program. Facts that need more rights are notes
 //! that begin with `not checked`.
 
+mod findings;
 mod firewall;
 mod folders;
 mod nftables;
@@ -10,37 +11,13 @@ mod rules;
 
 use std::net::Ipv4Addr;
 
-use super::super::config_file::Loaded;
 use crate::boot::plan::Mode;
+use crate::cli::config_file::Loaded;
 use crate::config::{Config, Interfaces};
 use crate::net::interface;
 use crate::net::served;
 
-/// The results, as lines for people.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
-    /// Conditions under which the server does not start, or machines do not boot.
-    pub(super) problems: Vec<Finding>,
-    pub(super) notes: Vec<Finding>,
-}
-
-/// A result about one part of this computer.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    /// `interfaces`, `addresses`, `ports`, `folders`, `database` or `firewall`.
-    pub(super) part: &'static str,
-    pub(super) message: String,
-}
-
-impl Findings {
-    fn problem(&mut self, part: &'static str, message: impl ToString) {
-        self.problems.push(Finding { part, message: message.to_string() });
-    }
-
-    fn note(&mut self, part: &'static str, message: impl ToString) {
-        self.notes.push(Finding { part, message: message.to_string() });
-    }
-}
+pub(super) use findings::Findings;
 
 /// Looks at this computer.
 pub(super) fn check(loaded: &Loaded) -> Findings {
