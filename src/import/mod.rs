@@ -5,6 +5,7 @@
 //! (`cli/import.rs`) reads them through [`Sources`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod comparison;
 mod condition;
 pub mod dhcpd;
 pub mod dnsmasq;
@@ -14,6 +15,7 @@ mod field;
 pub mod kea;
 pub mod options;
 pub mod patterns;
+mod place;
 mod position;
 pub mod problems;
 mod site;
@@ -24,8 +26,9 @@ pub mod yaml;
 
 pub use document::Document;
 pub use failure::{Broken, Failed};
+pub use place::Place;
 pub use problems::{Problem, Problems};
-pub use sources::{Found, Place, Source, Sources};
+pub use sources::{Found, Source, Sources};
 
 /// A translated configuration.
 #[derive(Debug)]

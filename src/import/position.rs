@@ -1,7 +1,8 @@
 //! Positions in the files of an import, for languages whose errors need a column.
 
 use crate::import::failure::{Broken, Failed};
-use crate::import::sources::{Place, Sources};
+use crate::import::place::Place;
+use crate::import::sources::Sources;
 
 /// A position in a file: line and column from 1. Columns count bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

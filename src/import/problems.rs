@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::sources::Place;
+use super::place::Place;
 
 /// Maximum number of lines that one entry lists for a kind of statement.
 const MAX_LINES: usize = 20;

@@ -1,8 +1,9 @@
 //! The files of an import. The caller supplies two closures that read a file and list a folder; this module numbers the
 //! files, decodes their text and enforces the limits.
 
-use super::problems::printable;
 use crate::import::failure::{Broken, Failed};
+use crate::import::place::Place;
+use crate::import::problems::printable;
 
 /// Maximum number of files, so that two files that include each other end.
 const MAX_FILES: usize = 4096;
@@ -11,14 +12,6 @@ pub const MAX_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum number of bytes in one line. Lines of real files are far shorter; a file of one endless line is not a
 /// configuration.
 pub const MAX_LINE: usize = 1024 * 1024;
-
-/// A line of a file. Places sort in the order in which the files were opened.
-#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Place {
-    pub(super) file: u32,
-    /// From 1.
-    pub line: u32,
-}
 
 /// A file as the shell found it.
 #[derive(Debug)]

@@ -1,11 +1,14 @@
 //! dhcpd's classes and subclasses.
 
+use super::class_name::class_name;
+use super::importer::{Draft, Importer};
+use super::literal::literal;
 use super::scope::Scope;
 use super::tree::{Statement, name};
-use super::{Draft, Importer, class_name, expression, translate};
+use super::{expression, translate};
 use crate::import::condition::Condition;
+use crate::import::place::Place;
 use crate::import::site::Level;
-use crate::import::sources::Place;
 
 impl Importer {
     /// Reads `class "NAME" { … }`.
@@ -72,7 +75,7 @@ impl Importer {
         };
         let value = expression::data(statement.after(2))
             .map_err(|(_, why)| why)
-            .and_then(|value| translate::literal(&value).ok_or_else(|| "its value must be fixed".to_owned()));
+            .and_then(|value| literal(&value).ok_or_else(|| "its value must be fixed".to_owned()));
         let condition = match value.and_then(|value| translate::equal(&data, &value, &self.definitions)) {
             Ok(condition) => condition,
             Err(why) => {

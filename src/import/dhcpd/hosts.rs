@@ -1,9 +1,9 @@
 //! dhcpd's host declarations.
 
+use super::importer::{Around, Importer};
 use super::options::{dotted, hex};
 use super::scope::Scope;
 use super::tree::{Statement, name};
-use super::{Around, Importer};
 use crate::import::site::{Identifier, Machine, Settings};
 
 const HOST_NAME: u8 = 12;

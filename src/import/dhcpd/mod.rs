@@ -3,10 +3,14 @@
 //! `lexer.rs` and `tree.rs` read statements and blocks. `scope.rs` and `statements.rs` collect the settings of a scope,
 //! `expression.rs` and `translate.rs` turn conditions into `match`, `options.rs` computes options to bytes.
 
+mod class_name;
 mod classes;
+mod conditions;
 mod expression;
 mod hosts;
+mod importer;
 mod lexer;
+mod literal;
 mod options;
 mod scope;
 mod statements;
@@ -16,57 +20,23 @@ mod tree;
 
 use std::collections::HashSet;
 
-use expression::Data;
+use importer::{Around, Importer};
 use options::Definitions;
-use scope::{Conditional, Flags, Scope};
+use scope::{Conditional, Scope};
 use tree::Statement;
 
 use super::Imported;
 use super::condition::Condition;
+use super::place::Place;
 use super::problems::Problems;
-use super::site::{Class, Lease, Level, Settings, Site};
-use super::sources::{Place, Sources};
+use super::site::{Lease, Level, Site};
+use super::sources::Sources;
 use crate::import::failure::Failed;
 
 /// dhcpd's lease times where the file has none, in seconds.
 const DEFAULT_LEASE: u32 = 43_200;
 const DEFAULT_MIN_LEASE: u32 = 300;
 const DEFAULT_MAX_LEASE: u32 = 86_400;
-
-/// The state of one import.
-struct Importer {
-    site: Site,
-    definitions: Definitions,
-    problems: Problems,
-    /// Names that machines have already.
-    names: HashSet<String>,
-    /// Names that classes have already.
-    class_names: HashSet<String>,
-    classes: Vec<Draft>,
-    /// Conditions of subnets, with the networks that they count for.
-    local: Vec<(Vec<String>, Conditional)>,
-}
-
-/// A class that is not complete before the end of the files.
-struct Draft {
-    class: Class,
-    /// The value that `match` compares with those of subclasses.
-    data: Option<Data>,
-    /// The conditions of its subclasses.
-    members: Vec<Condition>,
-    /// Classes that come before it.
-    before: Vec<Class>,
-}
-
-/// The groups around a declaration.
-#[derive(Clone, Default)]
-struct Around {
-    settings: Settings,
-    conditionals: Vec<Conditional>,
-    /// The classes that hosts in the groups are members of.
-    classes: Vec<String>,
-    flags: Flags,
-}
 
 /// Translates `files` as if they were one configuration.
 ///
@@ -177,48 +147,6 @@ impl Importer {
         self.push_class(class);
     }
 
-    fn push_class(&mut self, class: Class) {
-        self.classes.push(Draft { class, data: None, members: Vec::new(), before: Vec::new() });
-    }
-
-    fn plain_class(&mut self, name: String, place: Place, level: Level) -> Class {
-        Class {
-            place,
-            name,
-            condition: None,
-            is_ignored: false,
-            settings: Settings::default(),
-            level,
-            options_level: level,
-            comments: Vec::new(),
-        }
-    }
-
-    fn conditional_class(
-        &mut self,
-        name: String,
-        conditional: &Conditional,
-        condition: Condition,
-        level: Level,
-    ) -> Class {
-        let mut class = self.plain_class(name, conditional.place, level);
-        class.condition = Some(condition);
-        class.settings = conditional.settings.clone();
-        class.is_ignored = conditional.is_ignored;
-        class
-    }
-
-    /// Returns `name`, or with a number if a class has it already.
-    fn unique_class(&mut self, name: &str) -> String {
-        let mut unique = class_name(name);
-        let mut number = 2;
-        while !self.class_names.insert(unique.clone()) {
-            unique = format!("{}-{number}", class_name(name));
-            number += 1;
-        }
-        unique
-    }
-
     /// Completes the classes, and adds those for the conditions of subnets and of the top of the file.
     fn finish_classes(&mut self, global: Vec<Conditional>) {
         let mut classes = Vec::new();
@@ -270,10 +198,4 @@ impl Importer {
         }
         all
     }
-}
-
-/// Returns the name of dhcpd's class here: names that lanboot gives to its own classes are changed.
-fn class_name(name: &str) -> String {
-    const BUILT_IN: [&str; 6] = ["known", "unknown", "pxe", "http", "ipxe", "bootp"];
-    if BUILT_IN.contains(&name) { format!("dhcpd-{name}") } else { name.to_owned() }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::expression::number;
 use super::lexer::{Kind, Token};
+use super::literal::{Literal, literal};
 use super::tree::name;
 use crate::import::standard::{self, Atom, Format, encode, suboptions};
 
@@ -136,9 +137,9 @@ impl Definitions {
     ) -> Result<Value, String> {
         let data = super::expression::data(tokens)
             .map_err(|(_, why)| format!("option {shown} is not taken: {why}"))?;
-        let bytes = match super::translate::literal(&data) {
-            Some(super::translate::Literal::Bytes(bytes)) => Some(bytes),
-            Some(super::translate::Literal::Number(number)) => {
+        let bytes = match literal(&data) {
+            Some(Literal::Bytes(bytes)) => Some(bytes),
+            Some(Literal::Number(number)) => {
                 format.atom(0).and_then(|atom| encode(atom, &number.to_string()).ok())
             }
             None => None,

@@ -5,12 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::options::encapsulated;
-use super::tree::Statement;
-use super::{Importer, expression, translate};
 use crate::import::condition::Condition;
+use crate::import::place::Place;
 use crate::import::site::Settings;
-use crate::import::sources::Place;
 
 /// Everything that a scope says of the clients in it.
 #[derive(Clone, Default, Debug)]
@@ -20,12 +17,12 @@ pub(super) struct Scope {
     pub conditionals: Vec<Conditional>,
     pub flags: Flags,
     /// The options of other spaces than DHCP's, also those of the scopes around this one.
-    spaces: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
+    pub spaces: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
     /// The spaces with options in this scope itself.
-    changed: BTreeSet<String>,
+    pub changed: BTreeSet<String>,
     /// The space whose options are option 43.
-    vendor_space: Option<String>,
-    is_vendor_space_changed: bool,
+    pub vendor_space: Option<String>,
+    pub is_vendor_space_changed: bool,
 }
 
 /// Switches of a scope.
@@ -78,127 +75,5 @@ impl Scope {
     pub fn set_vendor_space(&mut self, space: String) {
         self.vendor_space = Some(space);
         self.is_vendor_space_changed = true;
-    }
-}
-
-impl Importer {
-    /// Reads the statements of a scope. Returns those that declare something else than settings too.
-    pub(super) fn scope<'s>(
-        &mut self,
-        statements: &'s [Statement],
-        around: &Scope,
-    ) -> (Scope, Vec<&'s Statement>) {
-        let mut scope = around.inside();
-        let mut others = Vec::new();
-        let mut rest = statements;
-        while let Some((first, after)) = rest.split_first() {
-            rest = after;
-            match first.keyword().as_str() {
-                "if" => {
-                    let is_branch =
-                        |it: &&Statement| matches!(it.keyword().as_str(), "elsif" | "elseif" | "else");
-                    let count = rest.iter().take_while(is_branch).count();
-                    let (branches, after) = rest.split_at_checked(count).unwrap_or((&[], rest));
-                    rest = after;
-                    let chain: Vec<&Statement> = std::iter::once(first).chain(branches).collect();
-                    self.chain(&mut scope, &chain);
-                }
-                _ if self.setting(&mut scope, first) => {}
-                _ => others.push(first),
-            }
-        }
-        self.finish_spaces(&mut scope, statements);
-        (scope, others)
-    }
-
-    /// Reads `if … elsif … else …`.
-    fn chain(&mut self, scope: &mut Scope, branches: &[&Statement]) {
-        let mut earlier: Vec<(Condition, Settings)> = Vec::new();
-        let mut conditionals = Vec::new();
-        for branch in branches {
-            let Some(condition) = self.branch_condition(branch) else { continue };
-            let (inside, others) = self.scope(branch.statements(), scope);
-            for other in others {
-                self.problems
-                    .add(other.place(), format!("`{}` inside a condition is not taken", other.keyword()));
-            }
-            let covers = earlier.iter().all(|(_, settings)| settings.covers(&inside.settings));
-            let is_simple = covers && inside.conditionals.is_empty() && inside.flags == scope.flags;
-            let mut parts = vec![condition.clone()];
-            if !is_simple {
-                let before = earlier.iter().filter(|(other, _)| !condition.excludes(other));
-                parts.extend(before.map(|(other, _)| other.clone().negated()));
-            }
-            let whole = Condition::all(parts);
-            for nested in inside.conditionals {
-                let condition = Condition::all([whole.clone(), nested.condition]);
-                conditionals.push(Conditional { condition, ..nested });
-            }
-            let is_ignored = inside.flags.serves == Some(false) && scope.flags.serves != Some(false);
-            if whole == Condition::Always && !is_ignored {
-                // The last branch is for all others. Earlier branches come before it anyway.
-                let mut settings = inside.settings.clone();
-                settings.inherit(&scope.settings);
-                scope.settings = settings;
-            } else if whole != Condition::Never && (is_ignored || !inside.settings.is_empty()) {
-                conditionals.push(Conditional {
-                    place: branch.place(),
-                    condition: whole,
-                    settings: inside.settings.clone(),
-                    is_ignored,
-                });
-            }
-            earlier.push((condition, inside.settings));
-        }
-        conditionals.append(&mut scope.conditionals);
-        scope.conditionals = conditionals;
-    }
-
-    /// Returns the condition of a branch. One that `match` cannot express is named, and its branch is left out.
-    fn branch_condition(&mut self, branch: &Statement) -> Option<Condition> {
-        let skip = match branch.keyword().as_str() {
-            "else" if branch.word(1).as_deref() == Some("if") => 2,
-            "else" => return Some(Condition::Always),
-            _ => 1,
-        };
-        let parsed = expression::test(branch.after(skip)).map_err(|(_, why)| why);
-        match parsed.and_then(|test| translate::condition(&test, &self.definitions)) {
-            Ok(condition) => Some(condition),
-            Err(why) => {
-                self.problems
-                    .add(branch.place(), format!("this condition and its block are not taken: {why}"));
-                None
-            }
-        }
-    }
-
-    /// Writes the options of other spaces into the options that encapsulate them.
-    fn finish_spaces(&mut self, scope: &mut Scope, statements: &[Statement]) {
-        let mut targets: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
-        let is_changed = |space: &String, scope: &Scope| scope.changed.contains(space);
-        for (space, options) in &scope.spaces {
-            let is_vendor = scope.vendor_space.as_ref() == Some(space);
-            let mut outer = self.definitions.outer(space);
-            outer.retain(|_| is_changed(space, scope));
-            if is_vendor && (is_changed(space, scope) || scope.is_vendor_space_changed) {
-                outer.push((43, None));
-            }
-            for (code, enterprise) in outer {
-                match encapsulated(options, enterprise) {
-                    Some(bytes) => targets.entry(code).or_default().extend(bytes),
-                    None => {
-                        let place = statements.first().map(Statement::place).unwrap_or_default();
-                        let why = "they do not fit codes and lengths of one byte";
-                        self.problems
-                            .add(place, format!("the options of space {space} are not taken: {why}"));
-                    }
-                }
-            }
-        }
-        for (code, bytes) in targets {
-            let mut settings = Settings::default();
-            settings.options.insert(code, Some(bytes));
-            scope.set(settings);
-        }
     }
 }

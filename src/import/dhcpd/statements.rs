@@ -1,9 +1,10 @@
 //! The statements of dhcpd that set something, and the reasons for those that are not taken (manual pages dhcpd.conf(5)
 //! and dhcp-options(5)).
 
-use super::Importer;
 use super::expression::number;
+use super::importer::Importer;
 use super::lexer::{Kind, Token};
+use super::literal::{Literal, literal};
 use super::options::dotted;
 use super::scope::Scope;
 use super::tree::{Statement, name};
@@ -217,10 +218,8 @@ impl Importer {
             }
             tokens if tokens.first().is_some_and(|token| token.is_sign(b'=')) => {
                 let data = super::expression::data(tokens.get(1..).unwrap_or_default()).ok();
-                match data.as_ref().and_then(super::translate::literal) {
-                    Some(super::translate::Literal::Bytes(bytes)) => {
-                        Some(String::from_utf8_lossy(&bytes).into_owned())
-                    }
+                match data.as_ref().and_then(literal) {
+                    Some(Literal::Bytes(bytes)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
                     _ => {
                         let why = "lanboot computes no names, it must be fixed";
                         let what = format!("`{}` is not taken: {why}", statement.keyword());

@@ -2,11 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use super::importer::{Around, Importer};
 use super::lexer::Token;
 use super::options::dotted;
 use super::scope::{Flags, Scope};
 use super::tree::Statement;
-use super::{Around, Importer};
 use crate::import::condition::Condition;
 use crate::import::site::{Bootp, Level, Pool, Range, Settings, Subnet};
 

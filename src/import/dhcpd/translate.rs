@@ -2,10 +2,13 @@
 
 use std::net::Ipv4Addr;
 
+use super::class_name::class_name;
 use super::expression::{Data, Test};
+use super::literal::{Literal, literal};
 use super::options::Definitions;
+use crate::import::comparison::{option_fits, part_equals};
 use crate::import::condition::Condition;
-use crate::import::field::{Pattern, option_fits, part_equals};
+use crate::import::field::Pattern;
 
 /// The hardware type of Ethernet, which stands before the address in `hardware`.
 const ETHERNET: u8 = 1;
@@ -21,7 +24,7 @@ pub(super) fn condition(test: &Test, definitions: &Definitions) -> Result<Condit
             Condition::any([condition(left, definitions)?, condition(right, definitions)?])
         }
         Test::Known => Condition::Class("known".to_owned()),
-        Test::Check(name) => Condition::Class(super::class_name(name)),
+        Test::Check(name) => Condition::Class(class_name(name)),
         Test::Constant(true) => Condition::Always,
         Test::Constant(false) => Condition::Never,
         Test::Other(what) => return Err(format!("`match` has nothing like {what}")),
@@ -66,37 +69,6 @@ fn field(name: &str, definitions: &Definitions) -> Result<Field, String> {
     }
     let code = definitions.code_of(name).ok_or_else(|| format!("option {name} is not defined"))?;
     Ok(Field::Option(code))
-}
-
-/// A value in the file: bytes, or a number whose width depends on the other side.
-pub(super) enum Literal {
-    Bytes(Vec<u8>),
-    Number(i64),
-}
-
-impl PartialEq for Literal {
-    fn eq(&self, other: &Literal) -> bool {
-        match (self, other) {
-            (Literal::Bytes(one), Literal::Bytes(two)) => one == two,
-            (Literal::Number(one), Literal::Number(two)) => one == two,
-            _ => false,
-        }
-    }
-}
-
-pub(super) fn literal(data: &Data) -> Option<Literal> {
-    match data {
-        Data::Bytes(bytes) => Some(Literal::Bytes(bytes.clone())),
-        Data::Number(number) => Some(Literal::Number(*number)),
-        Data::Concat(parts) => {
-            let parts = parts.iter().map(|part| match literal(part)? {
-                Literal::Bytes(bytes) => Some(bytes),
-                Literal::Number(_) => None,
-            });
-            parts.collect::<Option<Vec<Vec<u8>>>>().map(|parts| Literal::Bytes(parts.concat()))
-        }
-        _ => None,
-    }
 }
 
 /// Returns the condition that `data` equals `value`.

@@ -2,8 +2,9 @@
 
 use super::lexer::{Kind, Lexer, Token};
 use crate::import::failure::Failed;
+use crate::import::place::Place;
 use crate::import::position::{Fault, Position};
-use crate::import::sources::{Place, Source, Sources};
+use crate::import::sources::{Source, Sources};
 
 /// The maximum nesting of blocks. Real files have about six levels.
 const MAX_DEPTH: usize = 40;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::model::{Boot, Origin};
-use super::option::{Value as OptionValue, Wrap};
+use super::option::{NEXT_SERVER, Value as OptionValue, Wrap};
 use super::rules::{Effect, Maker};
 use super::values::Tag;
 use crate::import::yaml::{Map, Value};
@@ -11,9 +11,6 @@ use crate::import::yaml::{Map, Value};
 /// Options by which PXE clients find their boot file: the server and the file.
 const TFTP_SERVER: u32 = 66;
 const BOOT_FILE: u32 = 67;
-/// The number that dnsmasq uses for the address of the next server (`option:server-ip-address`).
-pub(super) const NEXT_SERVER: u32 = 255;
-
 impl Maker<'_> {
     /// Adds the rule of a `dhcp-boot`.
     pub fn boot(&mut self, boot: &Boot) {

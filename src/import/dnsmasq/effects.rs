@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 
 use super::boots::boot_value;
-use super::machines::Sorted;
 use super::model::Model;
 use super::rules::{Effect, Rule, UNTAGGED};
+use super::sorted::Sorted;
 use super::tags::Tags;
 use super::values::duration;
 use crate::import::condition::Condition;

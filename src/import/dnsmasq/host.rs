@@ -1,8 +1,8 @@
 //! Reads `dhcp-host`.
 
+use super::context::Context;
 use super::lines::unhide;
 use super::model::Host;
-use super::statement::Context;
 use super::values::{Hex, Tag, address, fields, is_host_name, lease, set_name};
 
 /// Reads the value of a `dhcp-host`. The order of the fields does not matter.

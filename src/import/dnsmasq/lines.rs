@@ -6,7 +6,7 @@
 
 use super::keywords::is_keyword;
 use crate::import::failure::Broken;
-use crate::import::sources::Place;
+use crate::import::place::Place;
 use crate::import::sources::Source;
 
 /// The characters that quotes hide, besides control characters: `meta` in `option.c`.

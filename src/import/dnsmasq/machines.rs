@@ -10,6 +10,7 @@ use super::conditions::{host_name, mac_condition};
 use super::effects::Effects;
 use super::model::{Host, Model};
 use super::networks::Network;
+use super::sorted::{HostPattern, Sorted};
 use super::tags::Tags;
 use super::values::{Hex, duration};
 use crate::import::condition::Condition;
@@ -20,25 +21,6 @@ use crate::import::yaml::{List, Map, Value};
 
 /// The hardware type of Ethernet.
 const ETHERNET: u32 = 1;
-
-/// A host that is a condition on clients.
-#[derive(Clone, Debug)]
-pub(super) struct HostPattern {
-    /// Index in `Model::hosts`.
-    pub host: usize,
-    /// The condition without the tags of the host.
-    pub condition: Condition,
-}
-
-/// Hosts by what they become.
-#[derive(Debug, Default)]
-pub(super) struct Sorted {
-    /// Indexes of hosts that are machines.
-    pub machines: Vec<usize>,
-    pub patterns: Vec<HostPattern>,
-    /// Tags that machines set.
-    pub members: BTreeSet<String>,
-}
 
 /// Whether the hardware address is one that `machines` knows.
 fn is_ethernet(mac: &Hex) -> bool {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::option::OptionText;
 use super::values::{Hex, Tag};
-use crate::import::sources::Place;
+use crate::import::place::Place;
 
 /// Where a statement stands, with its comments.
 #[derive(Clone, Debug, Default)]

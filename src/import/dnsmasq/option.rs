@@ -6,6 +6,9 @@ use super::lines::unhide;
 use super::option_table::{Form, by_code, by_name};
 use super::values::{Hex, Tag, address, leading_number, seconds, set_name, split, tag_prefix};
 
+/// The number that dnsmasq uses for the address of the next server (`option:server-ip-address`).
+pub(super) const NEXT_SERVER: u32 = 255;
+
 /// The place of an option in the message.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Wrap {

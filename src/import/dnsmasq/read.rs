@@ -1,9 +1,10 @@
 //! Reads dnsmasq's files with those that they include, and passes each statement to `statement.rs`.
 
+use super::context::Context;
 use super::keywords::{Meaning, Takes, keyword};
 use super::lines::{self, Line, unhide};
 use super::model::{Model, Origin};
-use super::statement::{self, Context};
+use super::statement;
 use super::values::fields;
 use crate::import::failure::Failed;
 use crate::import::problems::Problems;

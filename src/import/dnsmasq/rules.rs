@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::boots::NEXT_SERVER;
 use super::bundles::bundles;
-use super::machines::Sorted;
 use super::model::{Model, Origin};
-use super::option::{Value as OptionValue, Wrap};
+use super::option::{NEXT_SERVER, Value as OptionValue, Wrap};
+use super::sorted::Sorted;
 use super::tags::Tags;
 use super::values::Tag;
 use crate::import::condition::Condition;

@@ -1,7 +1,8 @@
 //! Reads settings that apply to the whole server: interfaces, ports and TFTP.
 
+use super::context::Context;
 use super::lines::unhide;
-use super::statement::{Context, enable_tftp};
+use super::model::Tftp;
 use super::values::{fields, number, split};
 
 /// The ports of `dhcp-alternate-port` without a value.
@@ -86,4 +87,11 @@ fn ports(value: &str) -> Option<(u16, u16)> {
         None => server.checked_add(1)?,
     };
     Some((server, client))
+}
+
+/// Reads `enable-tftp`.
+fn enable_tftp(context: &mut Context<'_>, value: &str) {
+    let interfaces = fields(value).into_iter().filter(|name| !name.is_empty()).map(unhide).collect();
+    let origin = context.take_origin();
+    context.model.settings.tftp = Some(Tftp { origin, interfaces });
 }

@@ -2,33 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use super::context::Context;
 use super::host;
 use super::lines::unhide;
 use super::model::{
-    Boot, Domain, Model, OptionRule, Origin, Prompt, Range, RangeKind, Service, ServiceKind, Setter, Shared,
-    TagIf, Tagged, Test, Tftp,
+    Boot, Domain, Model, OptionRule, Prompt, Range, RangeKind, Service, ServiceKind, Setter, Shared, TagIf,
+    Tagged, Test,
 };
 use super::option;
 use super::values::{Hex, Tag, address, fields, leading_tags, lease, number, set_name, split, tag_prefix};
-use crate::import::problems::Problems;
 use crate::types::Ipv4Network;
-
-/// The statement in its place, and where its content goes.
-pub(super) struct Context<'c> {
-    pub model: &'c mut Model,
-    pub problems: &'c mut Problems,
-    pub origin: Origin,
-}
-
-impl Context<'_> {
-    pub fn problem(&mut self, reason: impl Into<String>) {
-        self.problems.add(self.origin.place, reason);
-    }
-
-    pub fn take_origin(&mut self) -> Origin {
-        Origin { place: self.origin.place, comments: std::mem::take(&mut self.origin.comments) }
-    }
-}
 
 /// Reads the statement `keyword=value`.
 ///
@@ -381,11 +364,4 @@ fn domain(context: &mut Context<'_>, value: &str) -> Result<(), String> {
     let origin = context.take_origin();
     context.model.domains.push(Domain { origin, name, range: ends });
     Ok(())
-}
-
-/// Reads `enable-tftp`.
-pub(super) fn enable_tftp(context: &mut Context<'_>, value: &str) {
-    let interfaces = fields(value).into_iter().filter(|name| !name.is_empty()).map(unhide).collect();
-    let origin = context.take_origin();
-    context.model.settings.tftp = Some(Tftp { origin, interfaces });
 }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use super::classes;
 use super::effects;
-use super::machines::{self, Sorted};
+use super::machines;
 use super::menu;
 use super::model::{Model, RangeKind};
 use super::networks::{Network, networks};
 use super::option::Wrap;
 use super::rules::{self, Effect, Rule, UNTAGGED};
+use super::sorted::Sorted;
 use super::subnets;
 use super::tags::Tags;
 use super::values::duration;

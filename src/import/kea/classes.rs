@@ -4,8 +4,8 @@ use super::json::Node;
 use super::translate::{BUILT_IN, class_name};
 use super::{Importer, SETTINGS_KEYS, comments, expression, keys, translate};
 use crate::import::condition::Condition;
+use crate::import::place::Place;
 use crate::import::site::{Class, Level, Settings};
-use crate::import::sources::Place;
 
 const KEYS: &[&str] = &["name", "test", "option-def"];
 

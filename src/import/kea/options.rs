@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::json::Node;
+use crate::import::place::Place;
 use crate::import::problems::Problems;
 use crate::import::site::{Settings, Timer, not_taken};
-use crate::import::sources::Place;
 use crate::import::standard::{self, Atom, Format, encode, suboptions};
 
 /// The space of the options in `site`.

@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 
 use super::expression::{Code, Field, Test, Text};
+use crate::import::comparison::{option_fits, part_equals};
 use crate::import::condition::Condition;
-use crate::import::field::{Pattern, option_fits, part_equals};
+use crate::import::field::Pattern;
 
 /// Looks up the code of an option by Kea's name for it, standard or defined in the file.
 pub(super) type CodeOf<'c> = &'c dyn Fn(&str) -> Option<u8>;

@@ -6,10 +6,10 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Class, Level, Site, Subnet};
+use super::model::{Class, Level, Settings, Site, Subnet};
 use crate::import::condition::Condition;
+use crate::import::place::Place;
 use crate::import::problems::Problems;
-use crate::import::sources::Place;
 use crate::import::yaml::{Map, Value};
 
 /// The maximum number of links. Levels with only a file and levels with only a server are combined in pairs.
@@ -138,7 +138,7 @@ fn layers(site: &Site) -> Vec<Layer> {
         class: Some(index),
     };
     let mut layers: Vec<Layer> = site.classes.iter().enumerate().map(of_class).collect();
-    let value = |place, level, condition, settings: &super::Settings| Layer {
+    let value = |place, level, condition, settings: &Settings| Layer {
         place,
         level,
         condition,

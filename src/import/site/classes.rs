@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 
 use super::boot::{self, Link};
-use super::lower::complete;
-use super::{Class, Level, Settings, Site, settings};
+use super::model::{Class, Level, Settings, Site, Subnet};
+use super::settings::{self, complete};
 use crate::import::condition::Condition;
 use crate::import::problems::Problems;
 use crate::import::yaml::{List, Map, Value};
@@ -85,9 +85,7 @@ fn write_class(list: &mut List, site: &Site, class: &Class, link: Option<&Link>,
     list.push_with_comments(map, class.comments.clone());
     for (subnets, settings) in split {
         let not = Value::one_or_list(
-            subnets
-                .iter()
-                .map(|index| site.subnets.get(*index).map_or_else(String::new, super::Subnet::name)),
+            subnets.iter().map(|index| site.subnets.get(*index).map_or_else(String::new, Subnet::name)),
         );
         let elsewhere =
             Map::new().with("class", class.name.as_str()).with("not", Map::new().with("subnet", not));
@@ -103,7 +101,7 @@ fn split(site: &Site, class: &Class, own: &mut Settings) -> Vec<(BTreeSet<usize>
     let mut parts: Vec<(BTreeSet<usize>, Settings)> = Vec::new();
     for key in keys(own) {
         let level = if matches!(key, Key::Option(_)) { class.options_level } else { class.level };
-        let overrides = |subnet: &super::Subnet| {
+        let overrides = |subnet: &Subnet| {
             let of_pool = subnet.pools.iter().any(|pool| keys(&pool.settings).contains(&key));
             let of_subnet = keys(&subnet.settings).contains(&key);
             level >= Level::Subnet && of_pool || level == Level::Global && of_subnet

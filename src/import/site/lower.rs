@@ -1,6 +1,7 @@
 //! Makes the document of a site.
 
-use super::{Bootp, Class, Identifier, Lease, Level, Machine, Pool, Range, Settings, Site, Subnet};
+use super::model::{Bootp, Class, Identifier, Lease, Level, Machine, Pool, Range, Settings, Site, Subnet};
+use super::settings::{complete, merged};
 use super::{boot, classes, settings};
 use crate::import::document::Document;
 use crate::import::patterns::{hex, readable};
@@ -67,7 +68,7 @@ impl Site {
     }
 
     /// A place for problems with global settings.
-    fn place(&self) -> crate::import::sources::Place {
+    fn place(&self) -> crate::import::place::Place {
         self.subnets.first().map(|subnet| subnet.place).unwrap_or_default()
     }
 
@@ -166,16 +167,6 @@ impl Subnet {
         settings::write(&mut map, &own, self.place, problems);
         map
     }
-}
-
-/// Returns the lease times of a level that has any, with those of the level below for the others.
-pub(super) fn complete(own: Lease, below: Lease) -> Lease {
-    if own == Lease::default() { own } else { merged(own, below) }
-}
-
-/// Returns the lease times of a level, with those of the level below where it has none.
-pub(super) fn merged(own: Lease, below: Lease) -> Lease {
-    Lease { default: own.default.or(below.default), min: own.min.or(below.min), max: own.max.or(below.max) }
 }
 
 fn range(range: &Range) -> Value {

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::{INFINITE, Lease, Settings, Timer};
 use crate::config::option_not_configurable;
 use crate::import::options;
+use crate::import::place::Place;
 use crate::import::problems::Problems;
-use crate::import::sources::Place;
+use crate::import::site::model::{INFINITE, Lease, Settings, Timer};
 use crate::import::yaml::{Map, Value};
 
 /// Whether lanboot sends the option with this value itself.
@@ -112,6 +112,16 @@ fn timer(timer: Timer) -> String {
         Timer::Share(share) if share.is_multiple_of(10) => format!("{}%", share / 10),
         Timer::Share(share) => format!("{}.{}%", share / 10, share % 10),
     }
+}
+
+/// Returns the lease times of a level that has any, with those of the level below for the others.
+pub(super) fn complete(own: Lease, below: Lease) -> Lease {
+    if own == Lease::default() { own } else { merged(own, below) }
+}
+
+/// Returns the lease times of a level, with those of the level below where it has none.
+pub(super) fn merged(own: Lease, below: Lease) -> Lease {
+    Lease { default: own.default.or(below.default), min: own.min.or(below.min), max: own.max.or(below.max) }
 }
 
 /// Returns a time in its largest whole unit.

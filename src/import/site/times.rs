@@ -1,7 +1,8 @@
 //! T1 and T2. Kea and dhcpd take any times, and Kea leaves out those that do not fit the lease of a client. `config.yaml`
 //! has to fit for leases of the default time: T1 before T2, and T2 before the end (RFC 2131 section 4.4.5).
 
-use super::{INFINITE, Settings, Site, Timer, settings};
+use super::model::{INFINITE, Settings, Site, Timer};
+use super::settings;
 use crate::import::problems::Problems;
 
 impl Timer {
@@ -50,7 +51,7 @@ fn with_global(subnet: &Settings, global: &Settings) -> Settings {
     Settings {
         renew: subnet.renew.or(global.renew),
         rebind: subnet.rebind.or(global.rebind),
-        lease: super::lower::merged(subnet.lease, global.lease),
+        lease: settings::merged(subnet.lease, global.lease),
         ..Settings::default()
     }
 }
@@ -71,7 +72,7 @@ fn misfits(settings: &Settings) -> (bool, bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Lease;
+    use super::super::model::Lease;
     use super::*;
 
     fn times(renew: u32, rebind: u32, lease: u32) -> (bool, bool) {

@@ -17,7 +17,7 @@ use crate::config::{Config, Interfaces};
 use crate::net::interface;
 use crate::net::served;
 
-pub(super) use findings::Findings;
+pub(super) use findings::{Finding, Findings};
 
 /// Looks at this computer.
 pub(super) fn check(loaded: &Loaded) -> Findings {

@@ -1,7 +1,7 @@
 //! The functions of test expressions.
 
 use super::parser::{MAX_DEPTH, Parser};
-use super::{Parsed, Text, Token};
+use super::syntax::{Parsed, Text, Token};
 
 /// Functions with no counterpart, and the number of their arguments.
 const OTHERS: &[(&str, usize)] = &[

@@ -1,6 +1,6 @@
 //! The recursive parser of test expressions.
 
-use super::{Code, Field, Parsed, Test, Text, Token};
+use super::syntax::{Code, Field, Parsed, Test, Text, Token};
 
 /// The maximum nesting of an expression, and the maximum number of `not`s in a row.
 pub(super) const MAX_DEPTH: usize = 60;

@@ -1,6 +1,6 @@
 //! Splits Kea's JSON into tokens, and skips comments.
 
-use super::Data;
+use super::node::Data;
 use crate::import::position::{Fault, Position};
 use crate::import::sources::Source;
 

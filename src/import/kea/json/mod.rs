@@ -2,12 +2,15 @@
 //! `<?include "file"?>` (`dhcp4_lexer.ll` in Kea). Every value and key keeps its place.
 
 mod lexer;
+mod node;
+
+pub(super) use node::{Data, Entry, Node};
 
 use lexer::{Reader, Token, include_name, skip_space, token};
 
 use crate::import::failure::Failed;
 use crate::import::position::{Fault, Position};
-use crate::import::sources::{Place, Sources};
+use crate::import::sources::Sources;
 
 /// The maximum nesting of lists and maps. Kea's own configurations have about ten levels.
 const MAX_DEPTH: usize = 64;
@@ -15,96 +18,6 @@ const MAX_DEPTH: usize = 64;
 const MAX_INCLUDES: usize = 10;
 /// The maximum number of values in all files. A reservation has about ten.
 const MAX_VALUES: usize = 4_000_000;
-
-/// A value with its place.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct Node {
-    pub place: Place,
-    pub data: Data,
-}
-
-#[derive(Clone, PartialEq, Debug)]
-pub(super) enum Data {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Real(f64),
-    Text(String),
-    List(Vec<Node>),
-    Map(Vec<Entry>),
-}
-
-/// One entry of a map.
-#[derive(Clone, PartialEq, Debug)]
-pub(super) struct Entry {
-    pub place: Place,
-    pub key: String,
-    pub value: Node,
-}
-
-impl Node {
-    /// Returns the entries of a map, and none of any other value.
-    pub fn entries(&self) -> &[Entry] {
-        match &self.data {
-            Data::Map(entries) => entries,
-            _ => &[],
-        }
-    }
-
-    /// Returns the items of a list, and none of any other value.
-    pub fn items(&self) -> &[Node] {
-        match &self.data {
-            Data::List(items) => items,
-            _ => &[],
-        }
-    }
-
-    pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
-    }
-
-    pub fn text(&self) -> Option<&str> {
-        match &self.data {
-            Data::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    pub fn int(&self) -> Option<i64> {
-        match self.data {
-            Data::Int(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    pub fn number(&self) -> Option<f64> {
-        match self.data {
-            #[expect(clippy::cast_precision_loss, reason = "seconds and percentages are small")]
-            Data::Int(number) => Some(number as f64),
-            Data::Real(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    pub fn bool(&self) -> Option<bool> {
-        match self.data {
-            Data::Bool(is) => Some(is),
-            _ => None,
-        }
-    }
-
-    /// Returns the kind of value with its article, for messages.
-    pub fn kind(&self) -> &'static str {
-        match self.data {
-            Data::Null => "null",
-            Data::Bool(_) => "true or false",
-            Data::Int(_) | Data::Real(_) => "a number",
-            Data::Text(_) => "text",
-            Data::List(_) => "a list",
-            Data::Map(_) => "a map",
-        }
-    }
-}
 
 /// Parses the file at `path` and the files that it includes.
 pub(super) fn parse(sources: &mut Sources<'_>, path: &str) -> Result<Node, Failed> {
@@ -246,6 +159,7 @@ impl Parser<'_, '_> {
 mod tests {
     use super::*;
     use crate::import::Found;
+    use crate::import::place::Place;
 
     fn read(text: &str) -> Result<Node, String> {
         let mut read = |name: &str, _: Option<&str>| {
