@@ -1,3 +1,41 @@
-//! The HTTP API of the running server, on the control socket and on the web listener.
+//! The API: one router for the control socket and for the web listener. `server/control.rs` and `server/web/` accept
+//! connections and pass their requests to it, each with the [`client::Client`] that says how it came.
+//!
+//! Every route is a row of [`endpoints::ENDPOINTS`] with its [`endpoints::Access`]. [`guard`] decides before a route runs whether
+//! the request may have it. A route and the views of its answer are in one file, one file for each group of routes.
+//! Nothing here decides about DHCP or files: routes read the snapshot, the records and the store, and ask the DHCP loop
+//! by [`commands`]. Changes never edit a file of the user.
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+
+use crate::api::endpoints::ENDPOINTS;
+use crate::api::error::{method_not_allowed, not_found};
+use crate::api::guard::guard;
+use crate::api::handles::Api;
+
+pub mod client;
+pub mod commands;
+pub mod endpoints;
+mod error;
+mod guard;
+pub mod handles;
+mod leases;
+mod reload;
+pub mod reloader;
+mod status;
 pub mod token;
+mod view;
+
+/// The router with all routes. Every request needs a [`client::Client`] among its extensions.
+pub fn router(api: &Api) -> Router {
+    let mut router = Router::new();
+    for endpoint in ENDPOINTS {
+        router = router.route(endpoint.path, (endpoint.handler)());
+    }
+    router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(api.clone(), guard))
+        .with_state(api.clone())
+}

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch::channel;
 
+use crate::api::commands::ToLoop;
+use crate::api::handles::Api;
+use crate::api::reloader::Reloader;
+use crate::api::router;
 use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::content::folders;
@@ -18,9 +22,7 @@ use crate::net::served::{self, find_or_fail};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
 use crate::server::control::Control;
-use crate::server::dhcp::commands::ToLoop;
 use crate::server::dhcp::running::{Parts, Sockets};
-use crate::server::reload::Reloader;
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Watch, out_of_reach};
 use crate::server::{Server, http};
@@ -74,7 +76,16 @@ impl Server {
             tftp = Some(transfers);
         }
         let (reloader, requests) = Reloader::new();
-        let control = bind_control(config, storage, &parts.commands, &reloader, &mut warnings);
+        let api = Api {
+            now: now.clone(),
+            recorder: recorder.clone(),
+            state: config.state.as_path().into(),
+            commands: parts.commands.clone(),
+            reloader: reloader.clone(),
+            files: files.clone(),
+            started: recorder.now(),
+        };
+        let control = bind_control(config, storage, &api, &mut warnings);
         confine()?;
         let mut dhcp = None;
         if let Some(sockets) = sockets {
@@ -134,8 +145,7 @@ fn open_files(
 fn bind_control(
     config: &Config,
     storage: LeaseStorage,
-    commands: &ToLoop,
-    reloader: &Reloader,
+    api: &Api,
     warnings: &mut Vec<String>,
 ) -> Option<Control> {
     let gives = served::may_be(config, Mode::Server);
@@ -143,7 +153,7 @@ fn bind_control(
     if storage == LeaseStorage::InMemory || !(gives || config.state.is_dir()) {
         return None;
     }
-    let control = Control::bind(&config.state, commands.clone(), reloader.clone());
+    let control = Control::bind(&config.state, router(api));
     warnings.extend(control.as_ref().err().filter(|_| gives).cloned());
     control.ok()
 }

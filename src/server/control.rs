@@ -1,20 +1,8 @@
-//! The control socket: HTTP/1.1 over a unix socket, through which commands reach the running server.
-//!
-//! `POST /leases/ADDRESS/release` frees an address. The response is sent when the change is on stable storage.
-//! `POST /reload` reloads the configuration. The response is 200 `{}`, or an error with `{"error": why}`:
-//!
-//! | status | reason |
-//! |---|---|
-//! | 403 | the user is neither root, nor the server's user, nor in the group `lanboot` |
-//! | 404 | no lease is stored for the address |
-//! | 409 | there is nothing to free |
-//! | 421 | `Host` is another name |
-//! | 422 | the configuration has problems, one a line; the server keeps the one that it has |
-//! | 503 | the change could not be stored, or this server gives no addresses |
+//! The control socket: HTTP/1.1 over a unix socket, through which commands reach the running server. It has the routes of
+//! the API (`api/`), and needs no token.
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -22,21 +10,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::api::client::Client;
 use crate::privileges;
-use crate::server::dhcp::commands::{Command, Refusal, Release, ToLoop};
-use crate::server::reload::Reloader;
-use crate::store::LeaseReader;
 use crate::store::create_state_folder;
 
 /// Maximum number of connections. Further ones replace the longest idle one, or wait in the kernel if all have
@@ -69,20 +55,18 @@ pub struct Control {
 /// Everything that a connection needs to answer requests.
 #[derive(Clone, Debug)]
 struct Service {
-    state: Arc<Path>,
-    commands: ToLoop,
-    reloader: Reloader,
+    router: Router,
     /// Whether the socket has the group `lanboot`, so that every user who can open it is allowed.
     group_is_allowed: bool,
 }
 
 impl Control {
     /// Binds the socket for the server that holds the lock of the state folder `state`. A stale socket of a killed
-    /// server is replaced; a socket with a listener is not. Commands for the DHCP loop go to `commands`.
+    /// server is replaced; a socket with a listener is not. Requests are passed to `router`.
     ///
     /// # Errors
     /// Advice for the log, if the socket cannot be made.
-    pub fn bind(state: &Path, commands: ToLoop, reloader: Reloader) -> Result<Control, String> {
+    pub fn bind(state: &Path, router: Router) -> Result<Control, String> {
         let path = control_path(state);
         let listener = listen(&path).map_err(|error| {
             format!(
@@ -92,7 +76,7 @@ impl Control {
             )
         })?;
         let group_is_allowed = privileges::give_to_group(&path);
-        let service = Service { state: state.into(), commands, reloader, group_is_allowed };
+        let service = Service { router, group_is_allowed };
         Ok(Control { listener, service })
     }
 
@@ -179,117 +163,24 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve_connection(
-    stream: UnixStream,
-    service: Service,
-    has_request: Arc<AtomicBool>,
-) -> hyper::Result<()> {
+async fn serve_connection(stream: UnixStream, service: Service, has_request: Arc<AtomicBool>) {
     let user = stream.peer_cred().map(|peer| peer.uid());
     let is_own = |user| user == 0 || user == nix::unistd::geteuid().as_raw();
-    let allowed = service.group_is_allowed || user.is_ok_and(is_own);
-    let answer_request = service_fn(|request| {
+    let is_allowed = service.group_is_allowed || user.is_ok_and(is_own);
+    let router = TowerToHyperService::new(service.router);
+    let answer_request = service_fn(move |mut request: Request<Incoming>| {
         has_request.store(true, Ordering::Release);
-        let service = service.clone();
-        async move {
-            let answer = if !is_known_host(&request) {
-                Err((StatusCode::MISDIRECTED_REQUEST, "`Host` must be localhost or lanboot".to_owned()))
-            } else if allowed {
-                answer(&request, &service).await
-            } else {
-                Err((
-                    StatusCode::FORBIDDEN,
-                    "only root, the user that the server runs as and the group lanboot are allowed"
-                        .to_owned(),
-                ))
-            };
-            Ok::<_, std::convert::Infallible>(response(answer))
-        }
+        request.extensions_mut().insert(Client::Control { is_allowed });
+        router.call(request)
     });
-    http1::Builder::new()
+    // A client that does not speak HTTP gets no response.
+    let _ = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answer_request)
-        .await
-}
-
-/// Whether the request is meant for this socket. The commands send the name `lanboot`. A browser's request that a proxy
-/// passes on has another name; a request without a name does not come from a browser.
-fn is_known_host(request: &Request<Incoming>) -> bool {
-    let by_field = || {
-        let host = request.headers().get(hyper::header::HOST)?;
-        Some(host.to_str().unwrap_or("?"))
-    };
-    let Some(host) = request.uri().authority().map(hyper::http::uri::Authority::as_str).or_else(by_field)
-    else {
-        return true;
-    };
-    let name = host.split(':').next().unwrap_or_default();
-    name.eq_ignore_ascii_case("lanboot") || name.eq_ignore_ascii_case("localhost")
-}
-
-type Answer = Result<(), (StatusCode, String)>;
-
-fn response(answer: Answer) -> Response<Full<Bytes>> {
-    let (status, body) = match answer {
-        Ok(()) => (StatusCode::OK, serde_json::json!({})),
-        Err((status, why)) => (status, serde_json::json!({ "error": why })),
-    };
-    let mut response = Response::new(Full::from(format!("{body}\n")));
-    *response.status_mut() = status;
-    let json = hyper::header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
-    response
-}
-
-async fn answer(request: &Request<Incoming>, service: &Service) -> Answer {
-    let parts: Vec<&str> = request.uri().path().trim_start_matches('/').split('/').collect();
-    match parts.as_slice() {
-        ["leases", address, "release"] => {
-            if request.method() != Method::POST {
-                return Err((StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()));
-            }
-            let address: Ipv4Addr = address
-                .parse()
-                .map_err(|_| (StatusCode::BAD_REQUEST, "ADDRESS is not an IPv4 address".to_owned()))?;
-            release(address, service).await
-        }
-        ["reload"] => {
-            if request.method() != Method::POST {
-                return Err((StatusCode::METHOD_NOT_ALLOWED, "use POST".to_owned()));
-            }
-            let reloaded = service.reloader.reload().await;
-            reloaded.map_err(|problems| (StatusCode::UNPROCESSABLE_ENTITY, problems.join("\n")))
-        }
-        _ => {
-            let known = "the requests are POST /leases/ADDRESS/release and POST /reload";
-            Err((StatusCode::NOT_FOUND, known.to_owned()))
-        }
-    }
-}
-
-/// Reads the stored lease, which is complete, and asks the DHCP loop to end it.
-async fn release(address: Ipv4Addr, service: &Service) -> Answer {
-    let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
-    let commands = service.commands.sender();
-    let commands = commands.ok_or_else(|| unavailable("this server gives no addresses".to_owned()))?;
-    let state = Arc::clone(&service.state);
-    let read_lease = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
-    let stored = tokio::task::spawn_blocking(read_lease)
-        .await
-        .map_err(|error| unavailable(error.to_string()))?
-        .map_err(|error| unavailable(error.to_string()))?;
-    let lease = stored.ok_or((StatusCode::NOT_FOUND, "no lease is stored for it".to_owned()))?;
-    let (reply, answer) = oneshot::channel();
-    let stopping = || unavailable("the server is stopping".to_owned());
-    commands.send(Command::Release(Release::new(lease, reply))).await.map_err(|_| stopping())?;
-    match answer.await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(Refusal::Conflict(why))) => Err((StatusCode::CONFLICT, why.to_owned())),
-        Ok(Err(Refusal::Failed(why))) => Err(unavailable(why.to_owned())),
-        Err(_) => Err(stopping()),
-    }
+        .await;
 }
 
 #[cfg(test)]

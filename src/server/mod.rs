@@ -24,12 +24,13 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
+use crate::api::reloader::Reloader;
 use crate::content::lookup::Files;
 use crate::record::Recorder;
 use crate::server::control::Control;
 use crate::server::dhcp::running::{Dhcp, Parts, Ready};
 use crate::server::drain::Serving;
-use crate::server::reload::{Reloader, Source};
+use crate::server::reload::Source;
 use crate::server::tftp::Transfers;
 use crate::server::watch::Watch;
 

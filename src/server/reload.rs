@@ -1,18 +1,11 @@
-//! Requests to reload the configuration, and the changes that a reload cannot make. `lanboot reload` (`control.rs`) and
-//! SIGHUP (`cli/serve.rs`) send requests, and `watch.rs` carries them out. A file with a problem changes nothing.
+//! The source of a reload, and the changes that a reload cannot make. `lanboot reload` (`api/reload.rs`) and SIGHUP
+//! (`cli/serve.rs`) send requests, and `watch.rs` carries them out. A file with a problem changes nothing.
 
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
-
+use crate::api::reloader::Problems;
 use crate::config::Config;
-
-/// Maximum number of requests that wait. Each one reads the file again, so more would only take time.
-const MAX_REQUESTS: usize = 4;
-
-/// The reasons why the configuration was not reloaded, one line each.
-pub type Problems = Vec<String>;
 
 /// The configuration file of the running server. `cli/serve.rs` provides it, because this folder never reads the file.
 #[derive(Clone)]
@@ -26,32 +19,6 @@ pub struct Source {
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Source")
-    }
-}
-
-/// Makes the running server reload its configuration. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Reloader(mpsc::Sender<Request>);
-
-/// A request to reload, and the way to answer it.
-pub(super) type Request = oneshot::Sender<Result<(), Problems>>;
-
-impl Reloader {
-    /// A reloader, and its requests for the watch task.
-    pub(super) fn new() -> (Reloader, mpsc::Receiver<Request>) {
-        let (sender, requests) = mpsc::channel(MAX_REQUESTS);
-        (Reloader(sender), requests)
-    }
-
-    /// Reloads the configuration, and waits until the server uses it.
-    ///
-    /// # Errors
-    /// The problems of the file. The server keeps the configuration that it has.
-    pub async fn reload(&self) -> Result<(), Problems> {
-        let stopping = || vec!["the server is stopping".to_owned()];
-        let (sender, answer) = oneshot::channel();
-        self.0.send(sender).await.map_err(|_| stopping())?;
-        answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 

@@ -4,20 +4,27 @@ use std::convert::Infallible;
 
 use tokio::sync::Notify;
 
+use crate::api::commands::{Command, SubnetUsage, ToLoop};
 use crate::dhcp::settings::Settings;
 use crate::lease::{LeaseBook, PoolUsage};
 use crate::record::Recorder;
-use crate::server::dhcp::commands::{Command, ToLoop};
 use crate::types::Timestamp;
+
+/// Counts the addresses of each subnet that are in use at `now`.
+pub fn subnet_usage(book: &LeaseBook, settings: &Settings, now: Timestamp) -> Vec<SubnetUsage> {
+    let count = |(number, network)| {
+        let (size, usage) = (book.pool_size(number), book.pool_usage(number, now));
+        SubnetUsage { network, size, usage }
+    };
+    settings.subnets.iter().map(|subnet| subnet.network).enumerate().map(count).collect()
+}
 
 /// Logs how many addresses of each subnet are in use at `now`.
 pub fn log_subnets(book: &LeaseBook, settings: &Settings, now: Timestamp) {
-    for (number, subnet) in settings.subnets.iter().enumerate() {
-        let PoolUsage { leased, offered, quarantined } = book.pool_usage(number, now);
+    for SubnetUsage { network, size, usage } in subnet_usage(book, settings, now) {
+        let PoolUsage { leased, offered, quarantined } = usage;
         tracing::info!(
-            "statistics: subnet {}: {leased} leased, {offered} offered, {quarantined} quarantined, of a pool of {}",
-            subnet.network,
-            book.pool_size(number)
+            "statistics: subnet {network}: {leased} leased, {offered} offered, {quarantined} quarantined, of a pool of {size}"
         );
     }
 }

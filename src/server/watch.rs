@@ -18,13 +18,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use crate::api::reloader::{Problems, Request};
 use crate::config::Config;
 use crate::net::interface::Interface;
 use crate::net::readable::readable;
 use crate::net::served::{Served, find, find_or_fail, listed};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::server::drain::Serving;
-use crate::server::reload::{Problems, Request, Source, needs_restart};
+use crate::server::reload::{Source, needs_restart};
 use crate::types::Ipv4Network;
 
 /// Interval of the check without a report from the kernel. Failed listeners are retried at the same time.

@@ -291,7 +291,7 @@ fn strange_clients_of_the_control_socket_harm_nobody() {
         ("GET /leases/127.77.0.50/release HTTP/1.1\r\n\r\n", "405"),
         ("POST /leases/127.77.0.500/release HTTP/1.1\r\n\r\n", "400"),
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\n\r\n", "404"),
-        ("POST /leases/127.77.0.50/release HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\nxx", "404"),
+        ("POST /leases/127.77.0.50/release HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\nxx", "413"),
         ("hello\r\n\r\n", "400"),
         // S-16: the Host field must be a known one.
         ("POST /leases/127.77.0.50/release HTTP/1.1\r\nHost: evil.example\r\n\r\n", "421"),

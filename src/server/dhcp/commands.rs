@@ -1,13 +1,12 @@
-//! Commands of a person to the DHCP loop: free an address, log the use of the pools. `server/control.rs` and
-//! `server/statistics.rs` send them. The loop carries them out between two messages, so that a command never changes the
-//! lease book in the middle of a decision.
+//! Receives the commands of a person for the DHCP loop: free an address, report the use of the pools. The routes of
+//! `api/` and `server/statistics.rs` send them. The loop carries them out between two messages, so that a command never
+//! changes the lease book in the middle of a decision.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
 
-use tokio::sync::{mpsc, oneshot};
-
+use crate::api::commands::{Command, Refusal, Release};
 use crate::event::{Client, Event, Record};
-use crate::lease::{Lease, LeaseBook, State};
+use crate::lease::Lease;
 use crate::server::dhcp::commit::{Outcome, Promise};
 use crate::types::{Firmware, MachineId, Timestamp};
 
@@ -20,48 +19,6 @@ pub struct Commands {
     incoming: mpsc::Receiver<Command>,
     sender: mpsc::Sender<Command>,
     waiting: Vec<(Release, Lease)>,
-}
-
-/// Sends commands to the DHCP loop, while one runs. Cheap to clone; clones share the way to it.
-#[derive(Clone, Debug, Default)]
-pub struct ToLoop(Arc<Mutex<Option<mpsc::Sender<Command>>>>);
-
-impl ToLoop {
-    /// Sends commands to this loop from now on; `None` if none runs.
-    pub fn connect(&self, sender: Option<mpsc::Sender<Command>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sender;
-    }
-
-    /// The way to the loop that runs now.
-    pub fn sender(&self) -> Option<mpsc::Sender<Command>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// A command for the DHCP loop.
-#[derive(Debug)]
-pub enum Command {
-    /// Free an address.
-    Release(Release),
-    /// Log the use of the pools.
-    Statistics,
-}
-
-/// A request to free an address.
-#[derive(Debug)]
-pub struct Release {
-    /// The lease to end, as stored.
-    pub lease: Lease,
-    reply: oneshot::Sender<Result<(), Refusal>>,
-}
-
-/// The reason why the address was not freed.
-#[derive(Debug)]
-pub enum Refusal {
-    /// There is nothing to free, or another client has the address.
-    Conflict(&'static str),
-    /// The change could not be stored.
-    Failed(&'static str),
 }
 
 impl Default for Commands {
@@ -97,33 +54,6 @@ impl Commands {
                 }
             });
         }
-    }
-}
-
-impl Release {
-    /// A request to end `lease`, which is answered through `reply`.
-    pub fn new(lease: Lease, reply: oneshot::Sender<Result<(), Refusal>>) -> Release {
-        Release { lease, reply }
-    }
-
-    /// The lease as it is after the release, if `book` confirms that there is one.
-    pub fn freed(&self, book: &LeaseBook, now: Timestamp) -> Result<Lease, Refusal> {
-        if let Some(binding) = book.binding(self.lease.address) {
-            // With `match_client_id: false` the book knows the client by its MAC instead of the stored identifier.
-            let is_same_mac = binding.holder.mac.is_some() && binding.holder.mac == self.lease.holder.mac;
-            if binding.holder.client != self.lease.holder.client && !is_same_mac {
-                return Err(Refusal::Conflict("another client has it by now"));
-            }
-            if binding.until <= now || !matches!(binding.state, State::Leased | State::Declined) {
-                return Err(Refusal::Conflict("it is free already"));
-            }
-        }
-        Ok(self.lease.released(now))
-    }
-
-    pub fn answer(self, answer: Result<(), Refusal>) {
-        // The client may have disconnected.
-        let _ = self.reply.send(answer);
     }
 }
 

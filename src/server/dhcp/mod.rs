@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::api::commands::Command;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::engine::{Effects, Engine, Outcome};
@@ -22,14 +23,14 @@ use crate::net::served::Served;
 use crate::net::snapshot::Now;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
-use crate::server::dhcp::commands::{Command, Commands};
+use crate::server::dhcp::commands::Commands;
 use crate::server::dhcp::commit::{Committer, Promise};
 use crate::server::dhcp::conflict_checks::{Checker, Outcome as Checked};
 use crate::server::dhcp::deliver::{Delivery, Sender, deliver};
 use crate::server::dhcp::proxy::Proxy;
 use crate::server::dhcp::renewals::Renewals;
 use crate::server::dhcp::thread::{FaultReport, Faults, Running, fault};
-use crate::server::statistics::log_subnets;
+use crate::server::statistics::{log_subnets, subnet_usage};
 use crate::store::clock::Clock;
 use crate::store::open::own_address_in_pool;
 use crate::types::Timestamp;
@@ -170,6 +171,10 @@ impl DhcpServer {
             Command::Release(release) => self.release(release),
             Command::Statistics => {
                 log_subnets(&self.engine.book, &self.engine.settings, self.clock.now());
+            }
+            Command::Usage(reply) => {
+                // The client may have disconnected.
+                let _ = reply.send(subnet_usage(&self.engine.book, &self.engine.settings, self.clock.now()));
             }
         }
     }

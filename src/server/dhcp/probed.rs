@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{DhcpServer, Outbox};
+use crate::api::commands::{Refusal, Release};
 use crate::dhcp::engine::{DeclineProbe, Meaning, Outside};
 use crate::net::ping::ProbeAnswer;
-use crate::server::dhcp::commands::{Refusal, Release, released_by_hand};
+use crate::server::dhcp::commands::released_by_hand;
 use crate::server::dhcp::conflict_checks::{Declining, WaitingMessage};
 use crate::types::{MacAddr, MachineId};
 use crate::wire::dhcp::Message;

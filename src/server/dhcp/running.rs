@@ -5,6 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::api::commands::ToLoop;
 use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::content::lookup::Files;
@@ -16,7 +17,6 @@ use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::record::Recorder;
 use crate::server::dhcp::DhcpServer;
-use crate::server::dhcp::commands::ToLoop;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::proxy::{Proxy, boot_engine};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::api::commands::Command;
 use crate::config::Config;
 use crate::dhcp::engine::{Effects, Engine};
 use crate::dhcp::settings::Settings;
@@ -16,7 +17,7 @@ use crate::net::served::describe_dhcp;
 use crate::net::snapshot::Now;
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::server::dhcp::DhcpServer;
-use crate::server::dhcp::commands::{Command, Commands};
+use crate::server::dhcp::commands::Commands;
 use crate::server::dhcp::commit::Committer;
 use crate::server::dhcp::conflict_checks::Checker;
 use crate::server::dhcp::proxy::Proxy;

@@ -1,0 +1,51 @@
+//! The table of routes. The router is made from it, so that no route is without an [`Access`], and
+//! `openapi.yaml` describes exactly these rows.
+
+use axum::http::Method;
+use axum::routing::{MethodRouter, get, post};
+
+use crate::api::handles::Api;
+use crate::api::{leases, reload, status};
+
+/// The right that a request needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// On the web listener: none on loopback, else the token.
+    Read,
+    /// On the web listener: always the token.
+    Change,
+    /// Like [`Access::Change`]. The route itself limits its body.
+    Upload,
+}
+
+/// One route.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// [`Method::GET`] stands for HEAD too.
+    pub method: Method,
+    /// The path as axum and OpenAPI write it.
+    pub path: &'static str,
+    pub access: Access,
+    /// Makes the handler, for this method alone.
+    pub(super) handler: fn() -> MethodRouter<Api>,
+}
+
+/// Every route of the API.
+#[rustfmt::skip]
+pub const ENDPOINTS: &[Endpoint] = &[
+    Endpoint { method: Method::GET, path: "/healthz", access: Access::Read, handler: || get(status::healthz) },
+    Endpoint { method: Method::GET, path: "/readyz", access: Access::Read, handler: || get(status::readyz) },
+    Endpoint { method: Method::GET, path: "/api/v1/status", access: Access::Read, handler: || get(status::status) },
+    Endpoint { method: Method::POST, path: "/api/v1/leases/{address}/release", access: Access::Change, handler: || post(leases::release) },
+    Endpoint { method: Method::POST, path: "/api/v1/reload", access: Access::Change, handler: || post(reload::reload) },
+    // The paths before version 1 of the API.
+    Endpoint { method: Method::POST, path: "/leases/{address}/release", access: Access::Change, handler: || post(leases::release) },
+    Endpoint { method: Method::POST, path: "/reload", access: Access::Change, handler: || post(reload::reload) },
+];
+
+/// The access of the route with this method and path. A request without a route may read: its answer is 404 or 405.
+pub(super) fn access_of(method: &Method, path: Option<&str>) -> Access {
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    let found = ENDPOINTS.iter().find(|row| row.method == *method && Some(row.path) == path);
+    found.map_or(Access::Read, |row| row.access)
+}

@@ -1,0 +1,35 @@
+//! The way to `server/watch.rs`, which carries reloads out. `POST /api/v1/reload` and SIGHUP take it.
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Maximum number of requests that wait. Each one reads the file again, so more would only take time.
+const MAX_REQUESTS: usize = 4;
+
+/// The reasons why the configuration was not reloaded, one line each.
+pub type Problems = Vec<String>;
+
+/// Makes the running server reload its configuration. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Reloader(mpsc::Sender<Request>);
+
+/// A request to reload, and the way to answer it.
+pub type Request = oneshot::Sender<Result<(), Problems>>;
+
+impl Reloader {
+    /// A reloader, and its requests for the watch task.
+    pub fn new() -> (Reloader, mpsc::Receiver<Request>) {
+        let (sender, requests) = mpsc::channel(MAX_REQUESTS);
+        (Reloader(sender), requests)
+    }
+
+    /// Reloads the configuration, and waits until the server uses it.
+    ///
+    /// # Errors
+    /// The problems of the file. The server keeps the configuration that it has.
+    pub async fn reload(&self) -> Result<(), Problems> {
+        let stopping = || vec!["the server is stopping".to_owned()];
+        let (sender, answer) = oneshot::channel();
+        self.0.send(sender).await.map_err(|_| stopping())?;
+        answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
