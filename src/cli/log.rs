@@ -1,4 +1,4 @@
-//! The log of `lanboot serve` on standard output.
+//! The log of `lanboot serve`: on standard output, or in the systemd journal with the fields of each record (`journal.rs`).
 //!
 //! Writing a line never blocks, because a stopped journal or a full disk must not keep machines from booting. Lines
 //! are queued in memory for a separate thread. If the queue is full, new lines are dropped and counted.
@@ -16,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
+use crate::cli::journal::{self, Journal};
 use crate::cli::log_format::{Json, Text};
 use crate::cli::output;
 use crate::config::{self as settings, LogFormat, LogLevel};
@@ -32,6 +33,8 @@ pub(super) struct Log {
     lines: Arc<Lines>,
     /// Writes the queue when it is dropped, within a second.
     guard: Option<WorkerGuard>,
+    /// The journal, until the writer thread has it.
+    journal: Option<Journal>,
     level: Level,
 }
 
@@ -102,7 +105,8 @@ impl Log {
     /// Starts the writer thread and hands it the queued lines.
     pub(super) fn start_writer(&mut self) {
         let lost = Arc::default();
-        let output = Output { out: io::stdout(), lost: Arc::clone(&lost), reported: 0, seen: 0 };
+        let journal = self.journal.take();
+        let output = Output { journal, out: io::stdout(), lost: Arc::clone(&lost), reported: 0, seen: 0 };
         let (mut writer, guard) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(MAX_WAITING)
@@ -139,7 +143,19 @@ impl Drop for Log {
         self.lines.budget.log_left_out();
         let mut pending = self.lines.pending.lock().unwrap_or_else(PoisonError::into_inner);
         for line in pending.drain(..) {
-            let _ = io::stdout().write_all(&line);
+            let _ = write_line(&mut self.journal, &mut io::stdout(), &line);
+        }
+    }
+}
+
+/// Writes a line, or sends it if it is an entry for the journal. The message of an entry that cannot be sent is written.
+fn write_line(journal: &mut Option<Journal>, out: &mut Stdout, line: &[u8]) -> io::Result<usize> {
+    match journal.as_mut().map(|journal| journal.send(line)) {
+        None => out.write(line),
+        Some(Ok(())) => Ok(line.len()),
+        Some(Err(_)) => {
+            out.write_all(&[journal::message_of(line), b"\n"].concat())?;
+            Ok(line.len())
         }
     }
 }
@@ -147,23 +163,32 @@ impl Drop for Log {
 /// Initialises logging. Lines are queued until the writer thread starts.
 pub(super) fn start(log: settings::Log) -> Log {
     let (level, handle) = reload::Layer::new(filter(log.level));
+    let journal = Journal::connect().filter(|_| log.format == LogFormat::Text);
     // The journal adds its own time stamps.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let colour = output::is_coloured(&io::stdout());
     let waiting = Arc::new(Lines::default());
     let writer = Writer(Arc::clone(&waiting));
     let registry = tracing_subscriber::registry().with(level);
+    if journal.is_some() {
+        registry.with(journal::Entries(writer)).init();
+        return finish(waiting, journal, handle);
+    }
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(writer);
     match log.format {
         LogFormat::Json => registry.with(lines.event_format(Json)).init(),
         LogFormat::Text if in_journal => registry.with(lines.fmt_fields(Text).without_time()).init(),
         LogFormat::Text => registry.with(lines.fmt_fields(Text)).init(),
     }
-    // Panics normally go to standard error, which may have the same stalled reader.
+    finish(waiting, journal, handle)
+}
+
+/// Logs panics too. They normally go to standard error, which may have the same stalled reader.
+fn finish(lines: Arc<Lines>, journal: Option<Journal>, level: reload::Handle<LevelFilter, Registry>) -> Log {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("{}", panic.to_string().replace('\n', " "));
     }));
-    Log { lines: waiting, guard: None, level: Level(handle) }
+    Log { lines, guard: None, journal, level: Level(level) }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -176,8 +201,9 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Standard output, and the number of lines that were lost before it.
+/// The journal or standard output, and the number of lines that were lost before it.
 struct Output {
+    journal: Option<Journal>,
     out: Stdout,
     lost: Arc<OnceLock<ErrorCounter>>,
     /// Number of lost lines that the log has reported.
@@ -188,7 +214,7 @@ struct Output {
 
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(line)?;
+        let written = write_line(&mut self.journal, &mut self.out, line)?;
         let lost = self.lost.get().map_or(0, ErrorCounter::dropped_lines);
         // Report only after no more lines are lost, because this line would be lost too.
         if lost > self.reported && lost == self.seen {

@@ -8,6 +8,7 @@ pub mod demo;
 mod images;
 mod import;
 mod includes;
+mod journal;
 mod leases;
 mod log;
 mod log_format;

@@ -11,6 +11,7 @@ mod http;
 mod images;
 mod import;
 mod ipxe;
+mod journal;
 mod leases;
 mod limits;
 mod privileges;
