@@ -12,6 +12,15 @@ pub const PLACES: [&str; 2] = ["config.yaml", "/etc/lanboot/config.yaml"];
 /// Maximum number of bytes of all files of a configuration.
 const MAX_READ: usize = 64 * 1024 * 1024;
 
+/// The global options of the command line that name the configuration and the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// `--config`.
+    pub file: Option<&'a Path>,
+    /// `--state`, which goes before `state` of the configuration.
+    pub state: Option<&'a Path>,
+}
+
 /// A configuration without problems, and the files it came from.
 #[derive(Debug)]
 pub struct Loaded {
@@ -85,31 +94,21 @@ pub fn config_path(given: Option<&Path>) -> Result<PathBuf, LoadError> {
 ///
 /// # Errors
 /// The file does not exist, cannot be read or is not UTF-8; or it has problems, which are all in the error.
-pub fn load_file(given: Option<&Path>) -> Result<Loaded, LoadError> {
-    let path = config_path(given)?;
-    match read_file(&path)? {
+pub fn load_file(given: Given<'_>) -> Result<Loaded, LoadError> {
+    let path = config_path(given.file)?;
+    match read_file(&path, given.state)? {
         (Some(loaded), problems) if problems.is_empty() => Ok(loaded),
         (_, problems) => Err(LoadError::Problems { path, problems }),
     }
 }
 
-/// Reads the configuration at `path` with the files that it includes. If there are problems, the settings are incomplete
-/// or `None`: only `lanboot check` may look at them.
+/// Reads the configuration at `path` with the files that it includes. `state` replaces the file's state folder. If there
+/// are problems, the settings are incomplete or `None`: only `lanboot check` may look at them.
 ///
 /// # Errors
 /// The file does not exist, cannot be read or is not UTF-8.
-pub fn read_file(path: &Path) -> Result<(Option<Loaded>, Vec<Problem>), LoadError> {
-    let text = includes::read(path, MAX_READ).map_err(|error| {
-        let what = match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-            std::io::ErrorKind::NotFound => format!("{error}; README.md has one to begin with"),
-            std::io::ErrorKind::PermissionDenied => {
-                format!("{error}; try as root, or as the user that the server runs as")
-            }
-            _ => error.to_string(),
-        };
-        LoadError::Unreadable(format!("cannot read the configuration {}: {what}", path.display()))
-    })?;
+pub fn read_file(path: &Path, state: Option<&Path>) -> Result<(Option<Loaded>, Vec<Problem>), LoadError> {
+    let text = read_text(path)?;
     let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
     let main = Source { name: path.display().to_string(), text };
     let mut source_files = vec![path.to_owned()];
@@ -123,7 +122,7 @@ pub fn read_file(path: &Path) -> Result<(Option<Loaded>, Vec<Problem>), LoadErro
         // Relative to the file, so that a path has the same meaning in every working directory.
         let folder = path.parent().unwrap_or(Path::new(""));
         config.images = folder.join(&config.images);
-        config.state = folder.join(&config.state);
+        config.state = state.map_or_else(|| folder.join(&config.state), Path::to_owned);
         if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
             uploads.dir = folder.join(&uploads.dir);
         }
@@ -133,6 +132,41 @@ pub fn read_file(path: &Path) -> Result<(Option<Loaded>, Vec<Problem>), LoadErro
     Ok((loaded, problems))
 }
 
+/// Reads one file of the configuration as text.
+fn read_text(path: &Path) -> Result<String, LoadError> {
+    includes::read(path, MAX_READ).map_err(|error| {
+        let what = match error.kind() {
+            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+            std::io::ErrorKind::NotFound => format!("{error}; README.md has one to begin with"),
+            std::io::ErrorKind::PermissionDenied => {
+                format!("{error}; try as root, or as the user that the server runs as")
+            }
+            _ => error.to_string(),
+        };
+        LoadError::Unreadable(format!("cannot read the configuration {}: {what}", path.display()))
+    })
+}
+
+/// Finds the state folder without reading the rest of the configuration. Commands that only ask the running server use
+/// it, so that they work while the file has problems, and need no time for 10,000 machines.
+///
+/// # Errors
+/// There is no configuration, or its text is not YAML.
+pub fn state_folder(given: Given<'_>) -> Result<PathBuf, LoadError> {
+    if let Some(state) = given.state {
+        return Ok(state.to_owned());
+    }
+    let path = config_path(given.file)?;
+    let text = read_text(&path)?;
+    let state = config::state_folder(&text).map_err(|why| {
+        LoadError::Unreadable(format!(
+            "{}: cannot find `state`: {why}; name the folder with --state DIR",
+            path.display()
+        ))
+    })?;
+    Ok(path.parent().unwrap_or(Path::new("")).join(state))
+}
+
 /// Exit code for a wrong configuration.
 pub const BAD_CONFIG: u8 = 2;
 
@@ -140,7 +174,7 @@ pub const BAD_CONFIG: u8 = 2;
 ///
 /// # Errors
 /// Exit code 2 for a wrong configuration.
-pub fn load_or_exit_code(given: Option<&Path>) -> Result<Loaded, ExitCode> {
+pub fn load_or_exit_code(given: Given<'_>) -> Result<Loaded, ExitCode> {
     load_file(given).map_err(|error| {
         output::complain(error);
         ExitCode::from(BAD_CONFIG)
@@ -156,16 +190,35 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("lab.yaml");
         std::fs::write(&file, "dhcp: {mode: off}\nimages: files\nstate: /var/lib/x\n").unwrap();
-        let loaded = load_file(Some(&file)).unwrap();
+        let loaded = load_file(Given { file: Some(&file), state: None }).unwrap();
         assert_eq!(loaded.config.images, folder.path().join("files"));
         assert_eq!(loaded.config.state, Path::new("/var/lib/x"));
         assert_eq!(loaded.path, file);
+        let other = Given { file: Some(&file), state: Some(Path::new("other")) };
+        assert_eq!(
+            load_file(other).unwrap().config.state,
+            Path::new("other"),
+            "relative to the current folder"
+        );
+    }
+
+    #[test]
+    fn the_state_folder_is_found_in_a_file_with_problems() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lab.yaml");
+        let given = Given { file: Some(&file), state: None };
+        std::fs::write(&file, "dhcp: {mode: nonsense}\nstate: leases\n").unwrap();
+        assert_eq!(state_folder(given).unwrap(), folder.path().join("leases"));
+        std::fs::write(&file, "dhcp: {mode: off}\n").unwrap();
+        assert_eq!(state_folder(given).unwrap(), Path::new("/var/lib/lanboot"));
+        let other = Given { state: Some(Path::new("other")), ..given };
+        assert_eq!(state_folder(other).unwrap(), Path::new("other"));
     }
 
     #[test]
     fn a_file_that_cannot_be_read_says_why() {
         let folder = tempfile::tempdir().unwrap();
-        let message = |path: &Path| match load_file(Some(path)) {
+        let message = |path: &Path| match load_file(Given { file: Some(path), state: None }) {
             Err(LoadError::Unreadable(message)) => message,
             other => panic!("{other:?}"),
         };

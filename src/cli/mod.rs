@@ -3,6 +3,7 @@
 
 mod ask_server;
 mod check;
+mod completions;
 pub mod config_file;
 pub mod demo;
 mod images;
@@ -12,6 +13,9 @@ mod journal;
 mod leases;
 mod log;
 mod log_format;
+mod machines;
+mod man;
+mod once;
 pub mod output;
 mod probe;
 mod rehearse;
@@ -19,23 +23,32 @@ mod reload;
 mod schema;
 mod serve;
 mod signals;
+mod status;
+mod table;
+mod token;
+mod wake;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
+use crate::cli::config_file::Given;
 use crate::config::LogLevel;
 use crate::store::LeaseStorage;
 
 /// Boots diskless machines over the LAN: DHCP, BOOTP, TFTP and HTTP from one config.yaml.
 #[derive(Debug, Parser)]
-#[command(name = "lanboot", version, max_term_width = 100)]
+#[command(name = "lanboot", version, max_term_width = 80)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 struct Arguments {
     /// Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// State folder [default: `state` of the configuration]
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Log level, instead of the one in the configuration: error, warn, info, debug or trace
     #[arg(long, global = true, value_name = "LEVEL", value_parser = level)]
     log: Option<LogLevel>,
@@ -56,10 +69,26 @@ enum Command {
         leases_in_memory: bool,
     },
     /// Check the configuration, then make the running server use it
-    Reload {
-        /// The state folder of the running server [default: `state` of the configuration]
-        #[arg(long, value_name = "DIR")]
-        state: Option<PathBuf>,
+    Reload,
+    /// Show what the running server does: interfaces, pools in use, machines that boot now, last failures
+    Status {
+        /// Print the JSON object of the API instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// List every machine that was seen or is in the configuration: name, MAC address, address, firmware, last boot
+    Machines {
+        /// Print the JSON array of the API instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start a target at the next boot of a machine only
+    Once(once::Arguments),
+    /// Start machines with Wake-on-LAN packets
+    Wake {
+        /// Their MAC addresses, or their names in `machines`
+        #[arg(required = true, value_name = "MAC|NAME")]
+        machines: Vec<String>,
     },
     /// Show every problem in the configuration, with its position, and of this computer: interfaces, ports, folders,
     /// lease database, firewall
@@ -125,6 +154,28 @@ enum Command {
         #[arg(long)]
         vm: bool,
     },
+    /// Print the token for changes through the web listener; it is created when it is first printed
+    Token {
+        /// Replace the token; the old one is invalid immediately
+        #[arg(long)]
+        rotate: bool,
+    },
+    /// Print the script that completes lanboot's commands and options in a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write one page for each command into a folder
+    Man {
+        /// The folder; it is created if it is missing
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
+    },
+}
+
+/// The definition of the command line, from which help, completions and manual pages are made.
+fn command_line() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs the command that the process was started with. Without a command it prints the help, because a server answers
@@ -134,23 +185,30 @@ enum Command {
 /// interface or a privilege is missing).
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = arguments.config.as_deref();
+    let given = Given { file: arguments.config.as_deref(), state: arguments.state.as_deref() };
     match arguments.command {
         Command::Serve { user, leases_in_memory } => {
             let storage = if leases_in_memory { LeaseStorage::InMemory } else { LeaseStorage::OnDisk };
-            serve::run(config, arguments.log, storage, user.as_deref())
+            serve::run(given, arguments.log, storage, user.as_deref())
         }
-        Command::Reload { state } => reload::run(config, state.as_deref()),
+        Command::Reload => reload::run(given),
+        Command::Status { json } => status::run(given, json),
+        Command::Machines { json } => machines::run(given, json),
+        Command::Once(arguments) => once::run(given, &arguments),
+        Command::Wake { machines } => wake::run(given, &machines),
         Command::Check { rehearse, file_only, json } => {
-            check::run(config, check::Options { rehearse, file_only, json })
+            check::run(given, check::Options { rehearse, file_only, json })
         }
-        Command::Rehearse { name, json } => rehearse::run(config, name.as_deref(), json),
+        Command::Rehearse { name, json } => rehearse::run(given, name.as_deref(), json),
         Command::Probe(arguments) => probe::run(&arguments),
-        Command::Leases { json, filter, command } => leases::run(config, command, filter, json),
+        Command::Leases { json, filter, command } => leases::run(given, command, filter, json),
         Command::Import { server, files } => import::run(server, &files),
-        Command::Images { json, command } => images::run(config, command, json),
+        Command::Images { json, command } => images::run(given, command, json),
         Command::Schema { markdown } => schema::run(markdown),
         Command::Demo { vm } => demo::run(vm),
+        Command::Token { rotate } => token::run(given, rotate),
+        Command::Completions { shell } => completions::run(command_line(), shell),
+        Command::Man { folder } => man::run(command_line(), folder.as_deref()),
     }
 }
 

@@ -2,19 +2,17 @@
 //! SIGHUP makes the server do the same.
 
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 
 use super::ask_server::{self, Answer};
-use super::config_file::{BAD_CONFIG, LoadError, load_file};
+use super::config_file::{BAD_CONFIG, Given, LoadError, load_file};
 use super::output;
 use crate::server::control::control_path;
 
-/// Runs the command. `state` is the state folder of the server, if it is not the one in the configuration. The exit
-/// code is 0 if the server uses the file now, 1 if it keeps the configuration that it has, and 2 if the file cannot be
-/// read.
-pub fn run(config: Option<&Path>, state: Option<&Path>) -> ExitCode {
-    let loaded = match load_file(config) {
+/// Runs the command. The exit code is 0 if the server uses the file now, 1 if it keeps the configuration that it has, and
+/// 2 if the file cannot be read.
+pub fn run(given: Given<'_>) -> ExitCode {
+    let loaded = match load_file(given) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
             output::complain(format_args!("lanboot: {error}"));
@@ -25,9 +23,9 @@ pub fn run(config: Option<&Path>, state: Option<&Path>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let state = state.unwrap_or(&loaded.config.state);
+    let state = &loaded.config.state;
     let why = match ask_server::post(state, "/reload") {
-        Ok(Answer::Done) => {
+        Ok(Answer::Done(_)) => {
             // A closed pipe is not an error.
             let _ = writeln!(io::stdout(), "{}: the server uses it now", loaded.path.display());
             return ExitCode::SUCCESS;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::check::boot_files;
 use crate::cli::check::{folder_problems, secret_problems};
-use crate::cli::config_file::{BAD_CONFIG, LoadError, Loaded, load_file, load_or_exit_code};
+use crate::cli::config_file::{BAD_CONFIG, Given, LoadError, Loaded, load_file, load_or_exit_code};
 use crate::cli::signals::{self, Signals};
 use crate::cli::{log, output};
 use crate::config::{Config, LogFormat, LogLevel};
@@ -26,14 +26,9 @@ const CANNOT_START: u8 = 3;
 /// Loads the configuration, binds all sockets, drops root privileges, logs what is served, and runs the servers.
 ///
 /// The order matters: no thread may start before the privileges are dropped, because each thread has its own.
-pub fn run(
-    config: Option<&Path>,
-    level: Option<LogLevel>,
-    storage: LeaseStorage,
-    user: Option<&str>,
-) -> ExitCode {
+pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, user: Option<&str>) -> ExitCode {
     signals::block_signals();
-    let loaded = match load_or_exit_code(config) {
+    let loaded = match load_or_exit_code(given) {
         Ok(loaded) => loaded,
         Err(code) => return code,
     };
@@ -70,7 +65,7 @@ pub fn run(
         }
     };
     runtime.spawn(log.log_suppressed_lines());
-    let server = server.reloading_from(source(&loaded.path, level, log.level()));
+    let server = server.reloading_from(source(&loaded.path, given.state, level, log.level()));
     runtime.block_on(serve(&loaded, server, &dropped))
 }
 
@@ -130,14 +125,14 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     }
 }
 
-/// The file at `path` as the source of reloads. `level` is the level of the command line, which goes before the file's.
-fn source(path: &Path, level: Option<LogLevel>, log_level: log::Level) -> Source {
-    let path = path.to_owned();
+/// The file at `path` as the source of reloads. `state` and `level` are from the command line, which goes before the file.
+fn source(path: &Path, state: Option<&Path>, level: Option<LogLevel>, log_level: log::Level) -> Source {
+    let (path, state) = (path.to_owned(), state.map(Path::to_owned));
     let last: Arc<Mutex<Option<Loaded>>> = Arc::default();
     let read_last = Arc::clone(&last);
     let read = move || {
         let lines = |error: LoadError| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
-        let loaded = load_file(Some(&path)).map_err(lines)?;
+        let loaded = load_file(Given { file: Some(&path), state: state.as_deref() }).map_err(lines)?;
         let problems = folder_problems(&loaded);
         if !problems.is_empty() {
             return Err(lines(LoadError::Problems { path: loaded.path, problems }));

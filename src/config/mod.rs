@@ -21,6 +21,7 @@ pub use schema::schema;
 pub use sections::options::{illegal_option_value, option_not_configurable};
 pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Uploads};
 pub use sources::{Source, Sources};
+pub use state_key::state_folder;
 pub use syntax::reader::suggestion;
 
 mod check;
@@ -33,6 +34,7 @@ mod schema;
 mod sections;
 mod settings;
 mod sources;
+mod state_key;
 mod syntax;
 
 /// A configuration that was read, right or wrong.

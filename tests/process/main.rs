@@ -3,6 +3,7 @@
 
 mod check;
 mod cli;
+mod commands;
 mod demo;
 mod drain;
 mod faults;
@@ -14,6 +15,7 @@ mod ipxe;
 mod journal;
 mod leases;
 mod limits;
+mod package;
 mod privileges;
 mod probe;
 mod rehearse;

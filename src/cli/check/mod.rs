@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::config_file::{LoadError, Loaded, config_path, read_file};
+use super::config_file::{Given, LoadError, Loaded, config_path, read_file};
 use super::{output, rehearse};
 use crate::boot::plan::Mode;
 use crate::config::{self, Config, MissingFile, Problem};
@@ -32,8 +32,8 @@ pub struct Options {
 
 /// Checks the configuration and this computer. Prints `config.yaml: ok: …` to standard output, or problems to standard
 /// error. The exit code is 0 without problems, 1 with problems, and 2 if the file cannot be read.
-pub fn run(config: Option<&Path>, options: Options) -> ExitCode {
-    let read = config_path(config).and_then(|path| Ok((read_file(&path)?, path)));
+pub fn run(given: Given<'_>, options: Options) -> ExitCode {
+    let read = config_path(given.file).and_then(|path| Ok((read_file(&path, given.state)?, path)));
     let ((loaded, problems), path) = match read {
         Ok(read) => read,
         Err(LoadError::Unreadable(message)) => {
@@ -216,7 +216,7 @@ dhcp: {mode: server, subnets: [{network: 10.0.0.0/24, pool: 10.0.0.5-10.0.0.9}]}
 boot: {arch: {bios: 'sub\\lpxelinux.0'}}
 ";
         std::fs::write(&file, text).unwrap();
-        let found = || boot_file_problems(&load_file(Some(&file)).unwrap());
+        let found = || boot_file_problems(&load_file(Given { file: Some(&file), state: None }).unwrap());
         let [no_folder] = &found()[..] else { panic!("{:?}", found()) };
         assert!(no_folder.message.starts_with("there is no folder"), "{no_folder}");
         std::fs::create_dir_all(folder.path().join("boot-images/sub")).unwrap();
@@ -241,13 +241,13 @@ boot: {arch: {bios: 'sub\\lpxelinux.0'}}
         {
             std::fs::create_dir_all(file.with_file_name("boot-images/state")).unwrap();
             std::fs::write(&file, format!("{text}{key}: {folder}\n")).unwrap();
-            let loaded = load_file(Some(&file)).unwrap();
+            let loaded = load_file(Given { file: Some(&file), state: None }).unwrap();
             let found: Vec<_> =
                 folder_problems(&loaded).into_iter().chain(secret_problems(&loaded)).collect();
             assert!(!found.is_empty() && found.iter().all(|problem| problem.line > 0), "{key}: {found:?}");
         }
         std::fs::write(&file, text).unwrap();
-        let loaded = load_file(Some(&file)).unwrap();
+        let loaded = load_file(Given { file: Some(&file), state: None }).unwrap();
         assert_eq!(
             summary(&loaded.config),
             "dhcp server, 1 subnet, 5 pool addresses, 0 machines, 1 boot architecture, tftp on port 69, \

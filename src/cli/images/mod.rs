@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use crate::cli::config_file::load_or_exit_code;
+use crate::cli::config_file::{Given, load_or_exit_code};
 use crate::cli::output::complain;
 use crate::images::add::sets::SETS;
 
@@ -43,8 +43,8 @@ fn sets_help() -> String {
 
 /// Runs the command. The exit code is 0 for success, 1 for a failure (a file differs, a download failed), and 2 for
 /// wrong usage or configuration.
-pub fn run(config: Option<&Path>, command: Option<Command>, json: bool) -> ExitCode {
-    let config = match load_or_exit_code(config) {
+pub fn run(given: Given<'_>, command: Option<Command>, json: bool) -> ExitCode {
+    let config = match load_or_exit_code(given) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };

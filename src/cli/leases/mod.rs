@@ -11,7 +11,6 @@ mod view;
 use std::cmp::Reverse;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -19,7 +18,7 @@ use failure::{Failure, failure, report_losses};
 use view::View;
 
 use super::ask_server::{self, Answer};
-use super::config_file::load_or_exit_code;
+use super::config_file::{Given, load_or_exit_code};
 use super::output;
 use crate::config::Config;
 use crate::lease::{Lease, State};
@@ -32,7 +31,7 @@ use crate::types::{Ipv4Network, MacAddr};
 pub struct Filter {
     /// List only leases in this state: leased, declined, released or expired
     #[arg(long, global = true, value_name = "STATE", value_parser = state)]
-    state: Option<&'static str>,
+    only: Option<&'static str>,
     /// List only leases of this subnet, such as 192.168.77.0/24
     #[arg(long, global = true, value_name = "NETWORK", value_parser = network)]
     subnet: Option<Ipv4Network>,
@@ -101,8 +100,13 @@ impl Selector {
 
 /// Runs the command. The exit code is 0 for success, 1 for a failure (no such lease, the server refused, an entry
 /// cannot be read), and 2 for a wrong configuration.
-pub fn run(config: Option<&Path>, command: Option<Command>, filter: Filter, json: bool) -> ExitCode {
-    let config = match load_or_exit_code(config) {
+pub fn run(mut given: Given<'_>, command: Option<Command>, mut filter: Filter, json: bool) -> ExitCode {
+    // `--only` was called `--state` before that named the state folder, and scripts still write `--state leased`.
+    if let Some(old) = given.state.and_then(|text| state(text.to_str()?).ok()) {
+        given.state = None;
+        filter.only = filter.only.or(Some(old));
+    }
+    let config = match load_or_exit_code(given) {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
@@ -131,7 +135,7 @@ fn list(config: &Config, filter: Filter, json: bool) -> Result<(), Failure> {
     let (leases, now) = (read(config)?, clock::wall());
     let mut views: Vec<View> = leases.iter().map(|lease| View::of(lease, config, now)).collect();
     let all = views.len();
-    views.retain(|view| view.is_in(filter.state, filter.subnet));
+    views.retain(|view| view.is_in(filter.only, filter.subnet));
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
         view::write_json(&views, &mut out)?;
@@ -204,7 +208,7 @@ fn release_by_server(config: &Config, addresses: &[Ipv4Addr]) -> Result<bool, St
     for address in addresses {
         match ask_server::post(&config.state, &format!("/leases/{address}/release"))? {
             Answer::NoServer => return Ok(false),
-            Answer::Done => {}
+            Answer::Done(_) => {}
             Answer::Refused(why) => return Err(format!("the server does not free {address}: {why}")),
         }
     }

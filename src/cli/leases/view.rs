@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::cli::table::span;
 use crate::config::Config;
 use crate::lease::{Lease, State, is_forever};
 
@@ -107,16 +108,6 @@ impl<'a> View<'a> {
             Some(left) => format!("in {}", span(left)),
         }
     }
-}
-
-/// A duration in its two largest units.
-fn span(seconds: u64) -> String {
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
-    let first = units.iter().position(|(count, _)| *count > 0).unwrap_or(3);
-    let two = units.iter().skip(first).take(2).filter(|(count, _)| *count > 0);
-    let text: Vec<String> = two.map(|(count, unit)| format!("{count}{unit}")).collect();
-    if text.is_empty() { "0s".to_owned() } else { text.join(" ") }
 }
 
 pub(super) fn mac_of(lease: &Lease) -> Option<MacAddr> {
@@ -262,14 +253,5 @@ ADDRESS         STATE     NAME   HARDWARE           EXPIRES
         let widths: Vec<usize> = text.lines().map(str::len).collect();
         assert!(widths[..2].iter().all(|width| *width <= 80) && widths[2] > 80, "{text}");
         assert_eq!(summary(&views), "2 leases: 2 declined");
-    }
-
-    #[test]
-    fn spans_have_their_two_largest_units() {
-        for (seconds, text) in
-            [(0, "0s"), (59, "59s"), (60, "1m"), (3661, "1h 1m"), (3600, "1h"), (86_400 * 9 + 5, "9d")]
-        {
-            assert_eq!(span(seconds), text);
-        }
     }
 }

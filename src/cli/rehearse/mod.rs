@@ -13,7 +13,6 @@ mod view;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::process::ExitCode;
 
 use chain::{Ending, Rehearsal, Step, rehearse};
@@ -21,7 +20,7 @@ use row::Row;
 use site::{Interfaces, Site};
 use view::View;
 
-use super::config_file::{LoadError, Loaded, load_file};
+use super::config_file::{Given, LoadError, Loaded, load_file};
 use super::output;
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::plan::Mode;
@@ -36,8 +35,8 @@ const ANY: &str = "any machine";
 
 /// Rehearses the configuration and prints the result; with `only`, that machine alone. The exit code is 0 if every client
 /// boots, 1 if one does not, and 2 if the configuration cannot be read or has problems, or has no such machine.
-pub fn run(config: Option<&Path>, only: Option<&str>, json: bool) -> ExitCode {
-    let loaded = match load_file(config) {
+pub fn run(given: Given<'_>, only: Option<&str>, json: bool) -> ExitCode {
+    let loaded = match load_file(given) {
         Ok(loaded) => loaded,
         Err(LoadError::Unreadable(message)) => {
             output::complain(format_args!("lanboot: {message}"));
