@@ -61,6 +61,14 @@ fn s_15_the_unit_lets_the_server_give_up_rights() {
     }
 }
 
+/// With this setting systemd makes every call of `openat2` fail, because seccomp cannot read its flags. The server then
+/// does not start. `tests/long package` starts the unit itself.
+#[test]
+fn the_unit_lets_the_server_confine_lookups() {
+    let unit = fs::read_to_string(UNIT).unwrap();
+    assert!(!unit.lines().any(|line| line.starts_with("RestrictSUIDSGID=")), "openat2 would fail");
+}
+
 #[test]
 fn f_06_the_unit_says_which_boot_it_is() {
     // /proc/sys/kernel/random/boot_id does not exist with ProcSubset=pid.

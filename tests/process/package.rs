@@ -69,6 +69,8 @@ fn the_installed_configuration_is_correct_and_serves_files_only() {
     let images = folder.path().join("images");
     fs::create_dir(&images).unwrap();
     fs::create_dir(folder.path().join("machines.d")).unwrap();
+    let example = root().join("packaging/debian/example.yaml");
+    fs::copy(example, folder.path().join("machines.d/example.yaml")).unwrap();
     let config = folder.path().join("config.yaml");
     fs::write(&config, text.replace("/srv/lanboot/boot-images", images.to_str().unwrap())).unwrap();
     let mut check = lanboot(&["check", "--file-only", "--config"]);
@@ -128,8 +130,12 @@ const CONTENTS: [(&str, &str); 13] = [
 ];
 
 /// Files that an upgrade must not overwrite.
-const CONFFILES: [&str; 3] =
-    ["/etc/lanboot/config.yaml", "/etc/ufw/applications.d/lanboot", "/srv/lanboot/boot-images/boot.ipxe"];
+const CONFFILES: [&str; 4] = [
+    "/etc/lanboot/config.yaml",
+    "/etc/lanboot/machines.d/example.yaml",
+    "/etc/ufw/applications.d/lanboot",
+    "/srv/lanboot/boot-images/boot.ipxe",
+];
 
 /// Needs cargo-deb (`cargo install cargo-deb --locked`) and dpkg-deb.
 #[test]
