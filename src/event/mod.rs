@@ -13,11 +13,13 @@ use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, Rule};
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 pub use record::{Context, Record};
+pub use server::{Reporter, Reports, ServerFact};
 
 #[macro_use]
 mod reason;
 mod http;
 mod record;
+mod server;
 
 /// One thing that happened. The enum is closed on purpose: nothing outside it can be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,6 +123,12 @@ pub enum Event {
         other: Option<MacAddr>,
         /// Whether the other machine is the one in the kernel's neighbour table.
         on_wire: bool,
+    },
+    /// Something happened to the server itself.
+    Server {
+        fact: ServerFact,
+        /// The line for the log.
+        text: String,
     },
     /// A DHCP or BOOTP message was dropped.
     Dropped {
@@ -312,6 +320,7 @@ impl Event {
             | Event::PoolExhausted { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
+            | Event::Server { .. }
             | Event::ProxyArp { .. }
             | Event::DuplicateClientId { .. }
             | Event::AmbiguousAddress { .. }

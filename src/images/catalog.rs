@@ -10,7 +10,7 @@ use nix::fcntl::OFlag;
 
 use super::resolve;
 use crate::boot::name::BootName;
-use crate::event::Refusal;
+use crate::event::{Refusal, Reports};
 use crate::images::file_cache::{CachedFile, FileCache};
 use crate::images::folder::refusal;
 use crate::images::kind::read_kind;
@@ -46,6 +46,11 @@ impl Catalog {
     /// folder.
     pub fn open_hiding(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
         Ok(Catalog { root: Root::open(root, secrets)?, short: FileCache::default() })
+    }
+
+    /// The facts about the folder, such as that it is gone.
+    pub fn reports(&self) -> &Reports {
+        self.root.reports()
     }
 
     /// Serves the folder at `root` from now on, which may be the same one. Open files stay.

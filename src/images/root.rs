@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{AccessFlags, access};
 
+use crate::event::{Reports, ServerFact};
 use crate::images::folder::Folder;
 use crate::images::open_file::fold_name;
 use crate::images::placement::{Secret, images_problem, path_within, secrets_inside};
@@ -36,6 +37,7 @@ struct Inner {
     /// Number of times that a folder was opened or disappeared.
     generation: AtomicU64,
     state: Mutex<State>,
+    reports: Reports,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,11 @@ impl Root {
         let checked_at = Instant::now();
         let state =
             State { path, secrets, open: Some(open), hidden, checked_at, lengths: None, problem: None };
-        Ok(Root(Arc::new(Inner { generation: AtomicU64::new(0), state: Mutex::new(state) })))
+        Ok(Root(Arc::new(Inner {
+            generation: AtomicU64::new(0),
+            state: Mutex::new(state),
+            reports: Reports::default(),
+        })))
     }
 
     /// Uses the folder at `path` from now on.
@@ -120,6 +126,11 @@ impl Root {
         state.open.is_some()
     }
 
+    /// The facts about the folder.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.0.reports
+    }
+
     /// A number that changes whenever the folder changes.
     pub(super) fn generation(&self) -> u64 {
         self.0.generation.load(Ordering::Acquire)
@@ -160,6 +171,14 @@ impl Root {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reports a problem, unless it was the last one reported.
+    fn report(&self, state: &mut State, problem: String) {
+        if state.problem.as_ref() != Some(&problem) {
+            self.0.reports.report(ServerFact::ImagesUnreachable, problem.as_str());
+            state.problem = Some(problem);
+        }
+    }
+
     fn check_path(&self, state: &mut State) {
         state.checked_at = Instant::now();
         let (path, secrets) = (state.path.clone(), state.secrets.clone());
@@ -168,12 +187,16 @@ impl Root {
         match stat(&path) {
             Ok(found) if is_same(&found) => {
                 if state.problem.take().is_some() {
-                    tracing::info!("{DESCRIPTION} {shown} can be reached again");
+                    let text = format!("{DESCRIPTION} {shown} can be reached again");
+                    self.0.reports.report(ServerFact::ImagesBack, text);
                 }
             }
             Err(errno) if !is_gone(errno) && state.open.is_some() => {
                 // The folder may still be there: permission is missing, or a file server does not answer.
-                report(state, format!("cannot look for {DESCRIPTION} {shown}: {}", io::Error::from(errno)));
+                self.report(
+                    state,
+                    format!("cannot look for {DESCRIPTION} {shown}: {}", io::Error::from(errno)),
+                );
             }
             _ => match open_at(&path, &secrets) {
                 Ok(open) => {
@@ -183,25 +206,27 @@ impl Root {
                     state.problem = None;
                     self.0.generation.fetch_add(1, Ordering::AcqRel);
                     for problem in secrets_inside(&path, &secrets) {
-                        tracing::error!("images: {problem}");
+                        self.0.reports.report(ServerFact::ImagesUnsafe, format!("images: {problem}"));
                     }
-                    if was_missing {
-                        tracing::info!("{DESCRIPTION} {shown} is back: its files are served again");
-                    } else {
-                        tracing::info!("another folder is now at {shown}: its files are served");
-                    }
+                    let text = match was_missing {
+                        true => format!("{DESCRIPTION} {shown} is back: its files are served again"),
+                        false => format!("another folder is now at {shown}: its files are served"),
+                    };
+                    self.0.reports.report(ServerFact::ImagesBack, text);
                     if let Err(errno) = access(&path, AccessFlags::R_OK | AccessFlags::X_OK) {
-                        tracing::warn!(
-                            "cannot read {DESCRIPTION} {shown}: {}; chmod a+rx it",
-                            io::Error::from(errno)
-                        );
+                        let error = io::Error::from(errno);
+                        let text = format!("cannot read {DESCRIPTION} {shown}: {error}; chmod a+rx it");
+                        self.0.reports.report(ServerFact::ImagesUnreachable, text);
                     }
                 }
                 Err(error) => {
                     if state.open.take().is_some() {
                         self.0.generation.fetch_add(1, Ordering::AcqRel);
                     }
-                    report(state, format!("{error}; no boot file is served until it can be opened again"));
+                    self.report(
+                        state,
+                        format!("{error}; no boot file is served until it can be opened again"),
+                    );
                 }
             },
         }
@@ -260,13 +285,6 @@ fn identity(found: &FileStat) -> Identity {
 /// Whether the error means that there is no folder at the path.
 fn is_gone(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::ESTALE)
-}
-
-fn report(state: &mut State, problem: String) {
-    if state.problem.as_ref() != Some(&problem) {
-        tracing::warn!("{problem}");
-        state.problem = Some(problem);
-    }
 }
 
 #[cfg(test)]

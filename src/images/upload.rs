@@ -17,7 +17,7 @@ use nix::sys::stat::{FileStat, Mode, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
 use crate::boot::name::BootName;
-use crate::event::Refusal;
+use crate::event::{Refusal, Reports};
 use crate::images::folder::{Folder, LIST, refusal};
 use crate::images::resolve::has_hidden_component;
 use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
@@ -63,6 +63,11 @@ struct TemporaryName {
 }
 
 impl UploadFolder {
+    /// The facts about the folder, such as that it is full.
+    pub fn reports(&self) -> &Reports {
+        self.counter.reports()
+    }
+
     /// Opens the upload folder `root` with the `limits`, and removes incomplete files of earlier
     /// processes.
     ///

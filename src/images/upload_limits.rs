@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::event::{Reports, ServerFact};
 use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
 
 /// Maximum number of entries that are counted. `tftp.uploads.max_files` cannot be larger.
@@ -66,6 +67,7 @@ struct Inner {
     root: PathBuf,
     limits: UploadLimits,
     counts: Mutex<Counts>,
+    reports: Reports,
 }
 
 #[derive(Debug)]
@@ -102,7 +104,17 @@ impl UploadCounter {
             counted: Instant::now(),
             warned: None,
         };
-        UploadCounter(Arc::new(Inner { root: root.to_owned(), limits, counts: Mutex::new(counts) }))
+        UploadCounter(Arc::new(Inner {
+            root: root.to_owned(),
+            limits,
+            counts: Mutex::new(counts),
+            reports: Reports::default(),
+        }))
+    }
+
+    /// The facts about the folder.
+    pub(super) fn reports(&self) -> &Reports {
+        &self.0.reports
     }
 
     /// Reserves one more file for `client`. Returns `None` if the folder is full or the client has reached its share.
@@ -150,11 +162,12 @@ impl UploadCounter {
         }
         counts.warned = Some(Instant::now());
         let Amount { bytes, files } = counts.stored;
-        tracing::warn!(
+        let text = format!(
             "an upload of {client} was refused: {} holds {files} files of {bytes} bytes, and one client may bring half of \
              what there may be; remove files, or raise `tftp.uploads.max_total` or `max_files`",
             self.0.root.display()
         );
+        self.0.reports.report(ServerFact::UploadsFull, text);
     }
 }
 

@@ -26,13 +26,12 @@ pub fn readable<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
     register(socket, Interest::READABLE)
 }
 
-/// Logs the error if a socket could not be registered.
-pub fn ok_or_log<T>(readable: io::Result<T>) -> Option<T> {
-    readable.inspect_err(|error| tracing::error!("cannot wait for messages: {error}")).ok()
+/// The line that reports a failed receive call.
+pub fn cannot_receive(error: &io::Error) -> String {
+    format!("cannot receive DHCP messages: {error}")
 }
 
-/// Logs that receiving failed and waits a moment, so that the kernel can recover.
-pub async fn pause(error: &io::Error) {
-    tracing::warn!("cannot receive DHCP messages: {error}");
+/// Waits a moment after a receive call failed, so that the kernel can recover.
+pub async fn pause() {
     tokio::time::sleep(RECEIVE_PAUSE).await;
 }

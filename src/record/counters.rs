@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{
-    DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,
+    DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, ServerFact, TransferStop, Unanswered,
+    UploadStop,
 };
 
 /// One counter for each kind of message and each reason.
@@ -18,6 +19,7 @@ pub struct Counts {
     tftp_stopped: [AtomicU64; TransferStop::NAMES.len()],
     upload_stopped: [AtomicU64; UploadStop::ALL.len()],
     http_stopped: [AtomicU64; HttpStop::ALL.len()],
+    server: [AtomicU64; ServerFact::ALL.len()],
     tftp: Transfers,
     http: Transfers,
 }
@@ -46,6 +48,7 @@ impl Default for Counts {
             tftp_stopped: zeros(),
             upload_stopped: zeros(),
             http_stopped: zeros(),
+            server: zeros(),
             tftp: Transfers::default(),
             http: Transfers::default(),
         }
@@ -65,6 +68,7 @@ impl Counts {
         match event {
             Event::Received { message, .. } => add(&self.received[*message as usize], 1),
             Event::Answered { message, .. } => add(&self.sent[*message as usize], 1),
+            Event::Server { fact, .. } => add(&self.server[*fact as usize], 1),
             Event::Dropped { reason, .. } => add(&self.dropped[*reason as usize], 1),
             Event::TftpUnanswered { reason, .. } => add(&self.unanswered[*reason as usize], 1),
             Event::TftpSent { bytes, .. } => {
@@ -145,6 +149,7 @@ impl Counts {
             ("upload_stopped", occurred(UploadStop::ALL, UploadStop::name, &self.upload_stopped)),
             ("http_refused", occurred(HttpRefusal::ALL, HttpRefusal::name, &self.http_refused)),
             ("http_stopped", occurred(HttpStop::ALL, HttpStop::name, &self.http_stopped)),
+            ("server", occurred(ServerFact::ALL, ServerFact::name, &self.server)),
         ];
         let named = |(kind, counts): (&'static str, Vec<(&'static str, u64)>)| {
             counts.into_iter().map(move |(name, count)| (kind, name, count))

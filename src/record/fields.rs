@@ -45,6 +45,14 @@ pub fn first_word(line: &str) -> &str {
     line.split([' ', '(']).next().unwrap_or_default().trim_end_matches([':', ',', ';'])
 }
 
+/// Returns the field `event` of a record with this line.
+fn name<'l>(record: &Record, line: &'l str) -> &'l str {
+    match record.event {
+        Event::Server { fact, .. } => fact.name(),
+        _ => first_word(line),
+    }
+}
+
 /// Logs `line`, which is that of `record`.
 pub(super) fn write(level: Level, record: &Record, line: &str) {
     macro_rules! log {
@@ -52,7 +60,7 @@ pub(super) fn write(level: Level, record: &Record, line: &str) {
             let Fields { mac, machine, ip, interface, arch, file, rule, reason, bytes, took } = $fields;
             tracing::event!(
                 $level,
-                event = first_word(line),
+                event = name(record, line),
                 mac = mac.map(display),
                 machine = machine,
                 ip = ip.map(display),

@@ -2,7 +2,7 @@
 
 use tracing::Level;
 
-use crate::event::{DropReason, Event, HttpRefusal, Refusal};
+use crate::event::{DropReason, Event, HttpRefusal, Refusal, ServerFact};
 
 /// The level at which `event` is logged.
 pub fn level(event: &Event) -> Level {
@@ -14,6 +14,7 @@ pub fn level(event: &Event) -> Level {
             DropReason::NotNetboot | DropReason::ProxyOnly | DropReason::Ignored => Level::DEBUG,
             _ => Level::INFO,
         },
+        Event::Server { fact, .. } => level_of_fact(*fact),
         Event::Declined { .. }
         | Event::Conflict { .. }
         | Event::ProxyArp { .. }
@@ -37,5 +38,37 @@ pub fn level(event: &Event) -> Level {
         Event::HttpSent { to_end: false, .. } => Level::DEBUG,
         Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
         _ => Level::INFO,
+    }
+}
+
+fn level_of_fact(fact: ServerFact) -> Level {
+    match fact {
+        ServerFact::StoreFailed
+        | ServerFact::StoreStopped
+        | ServerFact::StoreGone
+        | ServerFact::NotReloaded
+        | ServerFact::ThreadFailed
+        | ServerFact::ImagesUnsafe => Level::ERROR,
+        ServerFact::StoreWrittenAgain
+        | ServerFact::ReserveBack
+        | ServerFact::InterfaceChanged
+        | ServerFact::ServiceChanged
+        | ServerFact::Reloaded
+        | ServerFact::ImagesBack => Level::INFO,
+        ServerFact::StoreSlow
+        | ServerFact::StoreReopened
+        | ServerFact::ReserveUsed
+        | ServerFact::StoreLogNotReserved
+        | ServerFact::StoreLogDamaged
+        | ServerFact::CommitNotRecorded
+        | ServerFact::ClockSet
+        | ServerFact::ClockNotStored
+        | ServerFact::OwnAddressInPool
+        | ServerFact::NotServed
+        | ServerFact::CannotListen
+        | ServerFact::CannotReceive
+        | ServerFact::NoTransferSocket
+        | ServerFact::ImagesUnreachable
+        | ServerFact::UploadsFull => Level::WARN,
     }
 }

@@ -62,6 +62,7 @@ pub fn line(record: &Record) -> String {
             };
             format!("dropped({interface}){client} reason={}", reason.name())
         }
+        Event::Server { text, .. } => text.clone(),
         event => tftp_line(record, event),
     }
 }

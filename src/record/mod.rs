@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use crate::event::{Event, Record};
+use crate::event::{Event, Record, Reporter, ServerFact};
 use crate::store::clock::Clock;
 use crate::types::Timestamp;
 
@@ -85,6 +85,18 @@ impl Recorder {
     /// Records what has just happened: like [`Recorder::record`], but at the current time.
     pub fn record_now(&self, record: Record) {
         self.record(Record { at: self.now(), ..record });
+    }
+
+    /// Records a fact about the server itself. `text` is the line for the log.
+    pub fn server(&self, fact: ServerFact, text: impl Into<String>) {
+        let event = Event::Server { fact, text: text.into() };
+        self.record(Record { at: self.now(), interface: None, machine: None, event });
+    }
+
+    /// Records the facts of a part of the server that does not know this recorder.
+    pub fn reporter(&self) -> Reporter {
+        let recorder = self.clone();
+        Box::new(move |fact, text| recorder.server(fact, text))
     }
 
     pub fn record(&self, record: Record) {

@@ -82,6 +82,7 @@ impl Kind {
             Event::PoolExhausted { .. } => Kind::new("exhausted"),
             Event::NotKept { .. } => Kind::new("reservation"),
             Event::RogueServer { .. } => Kind::new("rogue_server"),
+            Event::Server { fact, .. } => Kind::new(fact.name()),
             Event::Dropped { reason, .. } => Kind::because("dropped", reason.name()),
             Event::TftpSent { .. } => Kind::new("sent"),
             Event::TftpSizeProbe { .. } => Kind::new("size_probe"),

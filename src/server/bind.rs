@@ -63,18 +63,7 @@ impl Server {
             commands: ToLoop::default(),
         };
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
-        let mut http = None;
-        if let (Some(settings), Some(files)) = (&config.http, &files) {
-            let bound = http::threads::Bound::bind(settings, &now, files.clone(), &recorder)?;
-            summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
-            http = Some(bound);
-        }
-        let mut tftp = None;
-        if let (Some(settings), Some(files)) = (&config.tftp, &files) {
-            let transfers = Transfers::bind(settings, now.clone(), files.clone())?;
-            summary.push(format!("TFTP on {} from {}", transfers.addresses(), config.images.display()));
-            tftp = Some(transfers);
-        }
+        let (http, tftp) = bind_file_services(config, &parts, &mut summary)?;
         let (reloader, requests) = Reloader::new();
         let api = Api {
             now: now.clone(),
@@ -112,6 +101,28 @@ impl Server {
     }
 }
 
+/// Binds HTTP and TFTP as far as they are on. Lines for the start are added to `summary`.
+fn bind_file_services(
+    config: &Config,
+    Parts { now, files, recorder, .. }: &Parts,
+    summary: &mut Vec<String>,
+) -> Result<(Option<http::threads::Bound>, Option<Transfers>), StartError> {
+    let Some(files) = files else { return Ok((None, None)) };
+    let mut http = None;
+    if let Some(settings) = &config.http {
+        let bound = http::threads::Bound::bind(settings, now, files.clone(), recorder)?;
+        summary.push(format!("HTTP on {} from {}", bound.addresses(), config.images.display()));
+        http = Some(bound);
+    }
+    let mut tftp = None;
+    if let Some(settings) = &config.tftp {
+        let transfers = Transfers::bind(settings, now.clone(), files.clone())?;
+        summary.push(format!("TFTP on {} from {}", transfers.addresses(), config.images.display()));
+        tftp = Some(transfers);
+    }
+    Ok((http, tftp))
+}
+
 /// Opens the folder of boot files and the state of the machines' `once`.
 fn open_files(
     config: &Config,
@@ -129,6 +140,7 @@ fn open_files(
         };
         StartError(format!("{error}{advice}"))
     })?;
+    catalog.reports().connect(known.recorder().reporter());
     let boot_state = match storage {
         LeaseStorage::OnDisk => {
             let (boot_state, warning) = BootState::open(config);

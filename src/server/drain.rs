@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use crate::event::ServerFact;
 use crate::net::StartError;
 use crate::net::snapshot::Snapshot;
 use crate::server::dhcp::running::{Dhcp, Parts};
@@ -72,14 +73,14 @@ impl Serving {
         if snapshot.config.http.is_none()
             && let Some(mut http) = self.http.take()
         {
-            tracing::info!("HTTP is off");
+            recorder.server(ServerFact::ServiceChanged, "HTTP is off");
             http.close_listeners();
             self.closing.push(Service::Http(http));
         }
         if snapshot.config.tftp.is_none()
             && let Some(mut tftp) = self.tftp.take()
         {
-            tracing::info!("TFTP is off");
+            recorder.server(ServerFact::ServiceChanged, "TFTP is off");
             tftp.close_listeners();
             self.closing.push(Service::Tftp(tftp));
         }
@@ -87,12 +88,12 @@ impl Serving {
         let Some(files) = files else { return Ok(()) };
         if let Some(settings) = snapshot.config.http.as_ref().filter(|_| self.http.is_none()) {
             let bound = Bound::bind(settings, now, files.clone(), recorder)?;
-            tracing::info!("HTTP on {}", bound.addresses());
+            recorder.server(ServerFact::ServiceChanged, format!("HTTP on {}", bound.addresses()));
             self.http = Some(Threads::start(bound).map_err(failed)?);
         }
         if let Some(settings) = snapshot.config.tftp.as_ref().filter(|_| self.tftp.is_none()) {
             let bound = Transfers::bind(settings, now.clone(), files.clone())?;
-            tracing::info!("TFTP on {}", bound.addresses());
+            recorder.server(ServerFact::ServiceChanged, format!("TFTP on {}", bound.addresses()));
             self.tftp = Some(bound.start(recorder).map_err(failed)?);
         }
         Ok(())
@@ -102,18 +103,19 @@ impl Serving {
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<StartError> {
         let mut refused: Vec<StartError> = self.turn_on_and_off(snapshot).err().into_iter().collect();
         refused.extend(self.dhcp.follow(snapshot).err());
+        let recorder = &self.dhcp.parts.recorder;
         if let Some(http) = &mut self.http {
             let (changed, not) = http.follow(snapshot);
             refused.extend(not);
             if changed {
-                tracing::info!("HTTP on {}", http.addresses());
+                recorder.server(ServerFact::ServiceChanged, format!("HTTP on {}", http.addresses()));
             }
         }
         if let Some(tftp) = &mut self.tftp {
             let (changed, not) = tftp.follow(snapshot);
             refused.extend(not);
             if changed {
-                tracing::info!("TFTP on {}", tftp.addresses());
+                recorder.server(ServerFact::ServiceChanged, format!("TFTP on {}", tftp.addresses()));
             }
         }
         refused

@@ -20,10 +20,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::reloader::{Problems, Request};
 use crate::config::Config;
+use crate::event::ServerFact;
 use crate::net::interface::Interface;
 use crate::net::readable::readable;
 use crate::net::served::{Served, find, find_or_fail, listed};
 use crate::net::snapshot::{Now, Snapshot};
+use crate::record::Recorder;
 use crate::server::drain::Serving;
 use crate::server::reload::{Source, needs_restart};
 use crate::types::Ipv4Network;
@@ -70,16 +72,19 @@ impl Watch {
                     let config = Arc::clone(&self.now.borrow().config);
                     match find(&config) {
                         Ok((served, absent)) => self.publish(config, served, absent, serving),
-                        Err(error) => self.log_new([error.to_string()].into()),
+                        Err(error) => self.record_new([error.to_string()].into(), &serving.dhcp.parts.recorder),
                     }
                 }
                 Some(request) = self.requests.recv() => {
                     let done = self.reload(serving).await;
+                    let recorder = &serving.dhcp.parts.recorder;
                     match &done {
-                        Ok(()) => tracing::info!("the configuration is reloaded"),
+                        Ok(()) => recorder.server(ServerFact::Reloaded, "the configuration is reloaded"),
                         Err(problems) => {
-                            problems.iter().for_each(|problem| tracing::error!("{problem}"));
-                            tracing::error!("the configuration is not reloaded: the server keeps the one that it has");
+                            let kept = "the configuration is not reloaded: the server keeps the one that it has";
+                            for line in problems.iter().map(String::as_str).chain([kept]) {
+                                recorder.server(ServerFact::NotReloaded, line);
+                            }
                         }
                     }
                     // The caller may have gone.
@@ -120,7 +125,9 @@ impl Watch {
     fn publish(&mut self, config: Arc<Config>, served: Served, absent: Vec<String>, serving: &mut Serving) {
         let before = Arc::clone(&self.now.borrow());
         if *before.interfaces != served || !Arc::ptr_eq(&before.config, &config) {
-            differences(&before.interfaces, &served).iter().for_each(|change| tracing::info!("{change}"));
+            for change in differences(&before.interfaces, &served) {
+                serving.dhcp.parts.recorder.server(ServerFact::InterfaceChanged, change);
+            }
             self.now.send_replace(Arc::new(Snapshot { config, interfaces: Arc::new(served) }));
         }
         let snapshot = Arc::clone(&self.now.borrow());
@@ -131,12 +138,14 @@ impl Watch {
         if let Some(settings) = &config.dhcp {
             wrong.extend(served.out_of_reach(settings).iter().map(|network| out_of_reach(*network)));
         }
-        self.log_new(wrong);
+        self.record_new(wrong, &serving.dhcp.parts.recorder);
     }
 
-    /// Logs the problems that are new.
-    fn log_new(&mut self, wrong: BTreeSet<String>) {
-        wrong.difference(&self.logged).for_each(|warning| tracing::warn!("{warning}"));
+    /// Records the problems that are new.
+    fn record_new(&mut self, wrong: BTreeSet<String>, recorder: &Recorder) {
+        for problem in wrong.difference(&self.logged) {
+            recorder.server(ServerFact::NotServed, problem);
+        }
         self.logged = wrong;
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
+use crate::event::{Reports, ServerFact};
 use crate::store::files::FILE_MODE;
 use crate::store::integrity::Integrity;
 use crate::store::lock::give_to_owner;
@@ -97,8 +98,8 @@ impl CommitRecord {
         CommitRecord { path: state.join(COMMITS_FILE), file: None, is_synced: true, is_reported: false }
     }
 
-    /// Records the state after a commit. Errors are only logged, because the leases themselves are already stored.
-    pub(super) fn record(&mut self, integrity: &Integrity) {
+    /// Records the state after a commit. Errors are only reported, because the leases themselves are already stored.
+    pub(super) fn record(&mut self, integrity: &Integrity, reports: &Reports) {
         let line = line(integrity);
         let recorded = match &self.file {
             Some(file) => {
@@ -112,11 +113,12 @@ impl CommitRecord {
             Err(error) => {
                 self.file = None;
                 if !std::mem::replace(&mut self.is_reported, true) {
-                    tracing::warn!(
+                    let text = format!(
                         "cannot note the number of commits in {}: {error}; until this works, lost leases may go \
                          unnoticed at the next start",
                         self.path.display()
                     );
+                    reports.report(ServerFact::CommitNotRecorded, text);
                 }
             }
         }

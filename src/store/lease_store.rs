@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::event::Reporter;
 use crate::lease::{Lease, is_forever};
 use crate::types::{Timestamp, Uuid};
 
@@ -37,6 +38,9 @@ pub enum LeaseStorage {
 /// Stores leases so that they survive a restart. The test suite tests/process/store/contract.rs holds every implementation to this
 /// contract. Methods may block.
 pub trait LeaseStore: Send {
+    /// Reports facts such as a full disk to `reporter`, also those from before this call.
+    fn report_to(&mut self, _: Reporter) {}
+
     /// Loads all stored leases, one per address, and the number of rows that were skipped because they are not
     /// leases.
     fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError>;

@@ -7,6 +7,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
+use crate::event::{Reports, ServerFact};
 use crate::store::count::{self, Recorded};
 use crate::store::create::{Draft, set_aside};
 use crate::store::files::DATABASE;
@@ -32,7 +33,7 @@ pub(super) struct Opened {
 }
 
 /// Opens or creates the database in the folder `state`. The caller holds the lock.
-pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
+pub(super) fn open(state: &Path, reports: &Reports) -> Result<Opened, StoreError> {
     let path = state.join(DATABASE);
     let recorded = count::read(state);
     let log = wal::examine(&path, PAGE_SIZE).map_err(|error| {
@@ -60,7 +61,7 @@ pub(super) fn open(state: &Path) -> Result<Opened, StoreError> {
         // Commits behind the damage in the log may already be in the database, if a checkpoint moved them there. Then
         // the database is complete without the log.
         drop(opened);
-        opened = match without_log(&path, &recorded)? {
+        opened = match without_log(&path, &recorded, reports)? {
             Some(opened) => Ok(opened),
             None => open_whole(&path),
         };
@@ -114,7 +115,11 @@ fn has_all(content: &Content, recorded: &Recorded) -> bool {
 }
 
 /// Opens the database without its log, if no recorded commit is missing then. The log is kept under another name.
-fn without_log(path: &Path, recorded: &Recorded) -> Result<Option<(Connection, Content)>, StoreError> {
+fn without_log(
+    path: &Path,
+    recorded: &Recorded,
+    reports: &Reports,
+) -> Result<Option<(Connection, Content)>, StoreError> {
     if !matches!(recorded, Recorded::Commit(_)) {
         return Ok(None);
     }
@@ -125,11 +130,12 @@ fn without_log(path: &Path, recorded: &Recorded) -> Result<Option<(Connection, C
     fs::rename(&log, &aside).map_err(fail)?;
     if let Ok((connection, content)) = open_whole(path) {
         if content.integrity.is_some() && has_all(&content, recorded) {
-            tracing::warn!(
+            let text = format!(
                 "the log of {} was damaged, and is kept as {}: all leases were in the database already",
                 path.display(),
                 aside.display()
             );
+            reports.report(ServerFact::StoreLogDamaged, text);
             return Ok(Some((connection, content)));
         }
         // The connection must be closed before the log gets its name back.

@@ -133,6 +133,11 @@ pub(super) fn check_version(path: &Path, version: i64) -> Result<(), StoreError>
     )))
 }
 
+/// Whether the disk failed for another reason than lack of space.
+pub(super) fn has_failed(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !is_full(error)
+}
+
 /// Whether the disk has no room for the database, its log, or the index of the log.
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     let for_index = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 
+use crate::event::{Reports, ServerFact};
 use crate::store::files::FILE_MODE;
 use crate::store::lock::give_to_owner;
 
@@ -25,16 +26,18 @@ pub(super) struct Ballast {
     /// Whether its use was logged, and its return was not.
     is_missed: bool,
     changed: Instant,
+    reports: Reports,
 }
 
 impl Ballast {
     /// Creates the ballast in the folder `state`. A failure is ignored.
-    pub(super) fn make(state: &Path) -> Ballast {
+    pub(super) fn make(state: &Path, reports: Reports) -> Ballast {
         let mut ballast = Ballast {
             path: state.join("leases.ballast"),
             is_there: false,
             is_missed: false,
             changed: Instant::now(),
+            reports,
         };
         ballast.fill();
         ballast
@@ -45,10 +48,11 @@ impl Ballast {
         let had_room = std::mem::take(&mut self.is_there) && fs::remove_file(&self.path).is_ok();
         if had_room {
             let path = self.path.display();
-            tracing::warn!(
+            let text = format!(
                 "the disk is full: the reserve {path} was used up to store leases; make room on its file system, or no new \
                  lease can be given soon"
             );
+            self.reports.report(ServerFact::ReserveUsed, text);
             self.is_missed = true;
         }
         self.changed = Instant::now();
@@ -66,7 +70,8 @@ impl Ballast {
     fn fill(&mut self) {
         self.is_there = fill(&self.path, BALLAST).is_ok();
         if self.is_there && std::mem::take(&mut self.is_missed) {
-            tracing::info!("the disk has room again: the reserve {} is back", self.path.display());
+            let text = format!("the disk has room again: the reserve {} is back", self.path.display());
+            self.reports.report(ServerFact::ReserveBack, text);
         }
         if !self.is_there {
             let _ = fs::remove_file(&self.path);
@@ -123,7 +128,7 @@ mod tests {
     #[test]
     fn r_51_a_used_up_reserve_is_reported_until_it_is_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut ballast = Ballast::make(folder.path());
+        let mut ballast = Ballast::make(folder.path(), Reports::default());
         assert!(ballast.is_there && !ballast.is_missed);
         assert!(ballast.release() && ballast.is_missed, "its use is logged");
         assert!(!ballast.release() && ballast.is_missed, "once");

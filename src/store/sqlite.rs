@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
+use crate::event::{Reporter, Reports, ServerFact};
 use crate::lease::{FOREVER, Lease};
 use crate::store::count::CommitRecord;
 use crate::store::create::{Draft, UPSERT, set_aside};
@@ -30,7 +31,7 @@ use crate::store::lease_store::{ClockMark, LeaseStore, StoreError};
 use crate::store::lock::{Lock, lock};
 use crate::store::opening::{self, configure};
 use crate::store::place::{DatabaseFiles, Moment};
-use crate::store::reader::{explain, is_full};
+use crate::store::reader::{explain, has_failed, is_full};
 use crate::store::reserve::{Ballast, fill_log};
 use crate::store::rows::{ClockRow, Row, Rows, signed};
 
@@ -66,6 +67,7 @@ pub struct SqliteStore {
     checkpoint: (Instant, i64),
     /// Whether to restart the log at the next opportunity, because another program wrote to it.
     restarts_log: bool,
+    reports: Reports,
     // The kernel releases the lock with this handle, even if the process is killed.
     lock: Lock,
 }
@@ -79,7 +81,8 @@ impl SqliteStore {
     /// [`Self::findings`].
     pub fn open(state: &Path) -> Result<SqliteStore, StoreError> {
         let lock = lock(state)?;
-        let opened = opening::open(state)?;
+        let reports = Reports::default();
+        let opened = opening::open(state, &reports)?;
         let path = state.join(DATABASE);
         let mut store = SqliteStore {
             checkpoint: (Instant::now(), opened.integrity.commits),
@@ -90,7 +93,8 @@ impl SqliteStore {
             findings: opened.findings,
             count: CommitRecord::new(state),
             place: DatabaseFiles::new(state, &path),
-            ballast: Ballast::make(state),
+            ballast: Ballast::make(state, reports.clone()),
+            reports,
             disk_failed: false,
             missing: None,
             restarts_log: false,
@@ -117,7 +121,8 @@ impl SqliteStore {
     fn fill_log(&self) {
         if let Err(error) = fill_log(&self.path, LOG_BYTES) {
             let path = self.path.display();
-            tracing::warn!("cannot reserve {LOG_BYTES} bytes for the log of {path}: {error}");
+            let text = format!("cannot reserve {LOG_BYTES} bytes for the log of {path}: {error}");
+            self.reports.report(ServerFact::StoreLogNotReserved, text);
         }
     }
 
@@ -144,7 +149,6 @@ impl SqliteStore {
         self.ballast.restore();
         let mut written = self.reopen_if_disk_failed().and_then(|()| write(&mut self.connection, &self.rows));
         if written.as_ref().is_err_and(is_full) && self.ballast.release() {
-            tracing::warn!("the disk is full: deleted the ballast file beside {}", self.path.display());
             written = write(&mut self.connection, &self.rows);
         } else if written.as_ref().is_err_and(has_failed) && !self.files_are_gone(Moment::AfterWrite) {
             self.disk_failed = true;
@@ -175,7 +179,9 @@ impl SqliteStore {
             self.place.accept_current();
             self.disk_failed = false;
             let path = self.path.display();
-            tracing::warn!("the disk failed: opened {path} again and wrote all that its log held once more");
+            let text =
+                format!("the disk failed: opened {path} again and wrote all that its log held once more");
+            self.reports.report(ServerFact::StoreReopened, text);
         }
         Ok(())
     }
@@ -183,7 +189,7 @@ impl SqliteStore {
     /// Makes `next` the stored state.
     fn record_commit(&mut self, next: Integrity) {
         self.integrity = next;
-        self.count.record(&next);
+        self.count.record(&next, &self.reports);
     }
 
     /// Checks whether the files are still in place. If not, the connection is closed at once, because closing it
@@ -199,17 +205,18 @@ impl SqliteStore {
             change = None;
         }
         let Some(change) = change else { return false };
-        tracing::error!(
-            "{}: no lease is given until all {} leases are written again",
-            change.what,
-            self.rows.totals().rows
-        );
+        let (what, rows) = (&change.what, self.rows.totals().rows);
+        let text = format!("{what}: no lease is given until all {rows} leases are written again");
+        self.reports.report(ServerFact::StoreGone, text);
         // Without this, closing would make a last checkpoint and delete any file that has the name of its log by
         // then.
         let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         match Connection::open_in_memory() {
             Ok(nothing) => self.connection = nothing,
-            Err(error) => tracing::error!("cannot close the lease database: {error}"),
+            Err(error) => {
+                let text = format!("cannot close the lease database: {error}");
+                self.reports.report(ServerFact::StoreGone, text);
+            }
         }
         self.disk_failed = false;
         self.missing = Some((change.what, None));
@@ -242,18 +249,19 @@ impl SqliteStore {
             *tried = Some(Instant::now());
         }
         let recreated = self.recreate();
-        if recreated.is_err() && self.ballast.release() {
-            tracing::warn!("deleted the ballast file beside {}", self.path.display());
+        if recreated.is_err() {
+            self.ballast.release();
         }
         recreated.map_err(|error| self.missing_error(&error.0))?;
         self.missing = None;
         self.fill_log();
         self.place.accept_current();
-        self.ballast = Ballast::make(&self.state);
+        self.ballast = Ballast::make(&self.state, self.reports.clone());
         self.count.forget();
-        self.count.record(&self.integrity);
+        self.count.record(&self.integrity, &self.reports);
         let (path, rows) = (self.path.display(), self.rows.totals().rows);
-        tracing::info!("wrote {path} again with all its {rows} leases: leases are given again");
+        let text = format!("wrote {path} again with all its {rows} leases: leases are given again");
+        self.reports.report(ServerFact::StoreWrittenAgain, text);
         Ok(())
     }
 
@@ -310,6 +318,10 @@ impl SqliteStore {
 }
 
 impl LeaseStore for SqliteStore {
+    fn report_to(&mut self, reporter: Reporter) {
+        self.reports.connect(reporter);
+    }
+
     fn load(&mut self) -> Result<(Vec<Lease>, usize), StoreError> {
         Ok((self.rows.leases(), self.rows.skipped()))
     }
@@ -348,7 +360,7 @@ impl LeaseStore for SqliteStore {
         self.restore_files()?;
         if !self.count.is_in_place() {
             self.count.forget();
-            self.count.record(&self.integrity);
+            self.count.record(&self.integrity, &self.reports);
         }
         self.checkpoint()
     }
@@ -385,9 +397,4 @@ fn write_clock(
     next.update(&transaction)?;
     transaction.commit()?;
     Ok((next, moved))
-}
-
-/// Whether the disk failed for another reason than lack of space.
-fn has_failed(error: &rusqlite::Error) -> bool {
-    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) && !is_full(error)
 }

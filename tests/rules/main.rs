@@ -5,6 +5,7 @@ mod corpus;
 mod docs;
 mod english;
 mod layering;
+mod logging;
 mod reasons;
 mod rows;
 mod sizes;

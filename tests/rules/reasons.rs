@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lanboot::event::{
-    DropReason, Event, HttpRefusal, HttpStop, Record, Refusal, TransferStop, Unanswered, UploadStop,
+    DropReason, Event, HttpRefusal, HttpStop, Record, Refusal, ServerFact, TransferStop, Unanswered,
+    UploadStop,
 };
 use lanboot::record::Recorder;
 use lanboot::types::Timestamp;
@@ -67,6 +68,9 @@ fn events() -> Vec<(&'static str, &'static str, Event)> {
     for reason in HttpStop::ALL.iter().copied() {
         let event = Event::HttpStopped { file: file("x"), peer, bytes: 0, wanted: 1, reason };
         events.push(("HttpStop", reason.name(), event));
+    }
+    for fact in ServerFact::ALL.iter().copied() {
+        events.push(("ServerFact", fact.name(), Event::Server { fact, text: String::new() }));
     }
     for stop in [
         TransferStop::Silent,

@@ -68,6 +68,11 @@ impl Default for Tables {
 }
 
 impl MachineTable {
+    /// The recorder of the server.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
     /// An empty table. Machines on our wires are compared with the kernel's neighbour table, and `recorder`
     /// records contradictions.
     pub fn new(now: Now, recorder: Recorder) -> MachineTable {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::dhcp::engine;
-use crate::event::{DropReason, Event, Record};
+use crate::event::{DropReason, Event, Record, ServerFact};
 use crate::lease::Lease;
 use crate::net::datagram::Outgoing;
 use crate::net::udp::DhcpSocket;
@@ -75,22 +75,25 @@ pub struct Committer {
     queue: Option<Sender<Vec<Promise>>>,
     outcomes: UnboundedReceiver<Outcome>,
     thread: Option<JoinHandle<()>>,
+    recorder: Recorder,
 }
 
 impl Committer {
     /// Starts the thread.
     pub fn start(
-        store: Box<dyn LeaseStore>,
+        mut store: Box<dyn LeaseStore>,
         clock: Clock,
         socket: Arc<DhcpSocket>,
         recorder: Recorder,
     ) -> std::io::Result<Committer> {
         let (queue, promises) = channel();
         let (report, outcomes) = unbounded_channel();
+        store.report_to(recorder.reporter());
+        let own = recorder.clone();
         let thread = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || work(store, clock, &promises, &report, &socket, &recorder))?;
-        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread) })
+            .spawn(move || work(store, clock, &promises, &report, &socket, &own))?;
+        Ok(Committer { queue: Some(queue), outcomes, thread: Some(thread), recorder })
     }
 
     /// Queues a batch. Queued batches are stored and answered in order; several may share one transaction.
@@ -98,7 +101,8 @@ impl Committer {
         if let Some(queue) = &self.queue
             && queue.send(batch).is_err()
         {
-            tracing::error!("the lease store stopped working: no lease is given until lanboot is restarted");
+            let text = "the lease store stopped working: no lease is given until lanboot is restarted";
+            self.recorder.server(ServerFact::StoreStopped, text);
         }
     }
 
@@ -113,7 +117,7 @@ impl Committer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the lease store's thread failed");
+            self.recorder.server(ServerFact::StoreStopped, "the lease store's thread failed");
         }
         std::iter::from_fn(|| self.outcomes.try_recv().ok()).collect()
     }
@@ -145,18 +149,18 @@ fn work(
         if looked.elapsed() >= LOOK_AFTER {
             looked = Instant::now();
             if let Err(error) = store.maintain() {
-                faults.log(&error, 0);
+                faults.record(&error, 0, recorder);
             }
         }
         if marked.elapsed() < CLOCK_CHECK {
             continue;
         }
         marked = Instant::now();
-        if check_clock(&mut clock) || unmarked {
-            unmarked = !mark(&mut *store, clock);
+        if check_clock(&mut clock, recorder) || unmarked {
+            unmarked = !mark(&mut *store, clock, recorder);
         }
     }
-    let _ = mark(&mut *store, clock);
+    let _ = mark(&mut *store, clock, recorder);
 }
 
 fn store_and_answer(
@@ -170,8 +174,8 @@ fn store_and_answer(
     let began = Instant::now();
     let stored = store.commit(&leases);
     match &stored {
-        Ok(()) => faults.log_slow(began.elapsed(), batch.len()),
-        Err(error) => faults.log(error, batch.len()),
+        Ok(()) => faults.record_slow(began.elapsed(), batch.len(), recorder),
+        Err(error) => faults.record(error, batch.len(), recorder),
     }
     let mut replies = Vec::with_capacity(batch.len());
     for promise in batch {
@@ -198,7 +202,7 @@ fn store_and_answer(
     Outcome { leases, stored: stored.is_ok() }
 }
 
-/// Logs faults of the store, at most one line per [`FAULT_PAUSE`].
+/// Records faults of the store, at most one line per [`FAULT_PAUSE`].
 #[derive(Default)]
 struct Faults {
     logged: Option<Instant>,
@@ -209,50 +213,54 @@ struct Faults {
 }
 
 impl Faults {
-    fn log(&mut self, error: &StoreError, leases: usize) {
+    fn record(&mut self, error: &StoreError, leases: usize, recorder: &Recorder) {
         self.unsaid += leases;
         let pause = if self.unsaid > 0 { FAULT_PAUSE } else { IDLE_FAULT_PAUSE };
         if self.logged.is_some_and(|logged| logged.elapsed() < pause) {
             return;
         }
         self.logged = Some(Instant::now());
-        match std::mem::take(&mut self.unsaid) {
-            0 => tracing::error!("{error}: no lease is given until this works"),
-            unsaid => tracing::error!("{error}: {unsaid} leases are not given until this works"),
-        }
+        let text = match std::mem::take(&mut self.unsaid) {
+            0 => format!("{error}: no lease is given until this works"),
+            unsaid => format!("{error}: {unsaid} leases are not given until this works"),
+        };
+        recorder.server(ServerFact::StoreFailed, text);
     }
 
-    fn log_slow(&mut self, took: Duration, leases: usize) {
+    fn record_slow(&mut self, took: Duration, leases: usize, recorder: &Recorder) {
         if took < SLOW || self.slow.is_some_and(|logged| logged.elapsed() < IDLE_FAULT_PAUSE) {
             return;
         }
         self.slow = Some(Instant::now());
-        tracing::warn!(
+        let text = format!(
             "the disk took {:.1} s to store {leases} leases: new clients wait for it; move `state` to a faster disk, or \
              find what keeps this one busy",
             took.as_secs_f64()
         );
+        recorder.server(ServerFact::StoreSlow, text);
     }
 }
 
-/// Logs it if the system's clock was set, and returns whether it was.
-fn check_clock(clock: &mut Clock) -> bool {
+/// Records it if the system's clock was set, and returns whether it was.
+fn check_clock(clock: &mut Clock, recorder: &Recorder) -> bool {
     let step = clock.step();
     if let Some(seconds) = step {
         let way = if seconds > 0 { "forward" } else { "back" };
-        tracing::warn!(
+        let text = format!(
             "the system's clock was set {way} by {} seconds: leases keep the time that they have left",
             seconds.unsigned_abs()
         );
+        recorder.server(ServerFact::ClockSet, text);
     }
     step.is_some()
 }
 
 /// Stores a mark of both clocks beside the leases, for the next start. Returns whether that worked.
-fn mark(store: &mut dyn LeaseStore, clock: Clock) -> bool {
+fn mark(store: &mut dyn LeaseStore, clock: Clock, recorder: &Recorder) -> bool {
     let marked = store.set_clock(clock.mark(), 0);
     if let Err(error) = &marked {
-        tracing::warn!("cannot note the time beside the leases: {error}");
+        let text = format!("cannot note the time beside the leases: {error}");
+        recorder.server(ServerFact::ClockNotStored, text);
     }
     marked.is_ok()
 }

@@ -16,9 +16,9 @@ use crate::api::commands::Command;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::engine::{Effects, Engine, Outcome};
-use crate::event::{Context, DropReason};
+use crate::event::{Context, DropReason, ServerFact};
 use crate::net::datagram::Inbox;
-use crate::net::readable::{pause, readable};
+use crate::net::readable::{cannot_receive, pause, readable};
 use crate::net::served::Served;
 use crate::net::snapshot::Now;
 use crate::net::udp::DhcpSocket;
@@ -140,7 +140,10 @@ impl DhcpServer {
                                 ready.clear_ready();
                             }
                         }
-                        Ok(Err(error)) => pause(&error).await,
+                        Ok(Err(error)) => {
+                            self.recorder.server(ServerFact::CannotReceive, cannot_receive(&error));
+                            pause().await;
+                        }
                         Err(_would_block) => {}
                     }
                 }
@@ -163,7 +166,9 @@ impl DhcpServer {
             own.extend(self.engine.replace(Arc::clone(settings), self.clock.now()));
             self.checker.set_time(settings.conflict_check);
         }
-        own.into_iter().for_each(|address| tracing::warn!("{}", own_address_in_pool(address)));
+        for address in own {
+            self.recorder.server(ServerFact::OwnAddressInPool, own_address_in_pool(address));
+        }
     }
 
     fn carry_out_command(&mut self, command: Command) {

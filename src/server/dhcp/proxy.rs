@@ -4,6 +4,7 @@
 //! It takes DISCOVERs beside another DHCP server, and requests to the boot service on port 4011. A message goes in a
 //! straight line: receive → engine → send → record. It stores nothing, so nothing is committed.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +13,7 @@ use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
 use crate::dhcp::settings::Settings;
-use crate::event::{Context, DropReason};
+use crate::event::{Context, DropReason, ServerFact};
 use crate::lease::LeaseBook;
 use crate::net::datagram::{BATCH, Envelope, Inbox};
 use crate::net::interface::Interface;
@@ -27,7 +28,7 @@ use crate::server::dhcp::inbound::arrival;
 use crate::store::clock::Clock;
 use crate::wire::frame::Datagram;
 
-use crate::net::readable::{ok_or_log, pause, readable};
+use crate::net::readable::{cannot_receive, pause, readable};
 
 /// Answers with boot files but no addresses, and observes other DHCP servers. All tasks that receive share it, and so
 /// does the DHCP loop.
@@ -54,7 +55,7 @@ impl Proxy {
     /// Answers messages to a UDP port, forever. `boot_service`: the port is 4011.
     pub async fn serve_port(self: Arc<Self>, socket: Arc<DhcpSocket>, boot_service: bool) {
         let mut inbox = Inbox::default();
-        let Some(readable) = ok_or_log(socket.udp().try_clone().and_then(readable)) else { return };
+        let Some(readable) = self.registered(socket.udp().try_clone().and_then(readable)) else { return };
         let sender = Sender::Udp(socket);
         loop {
             let Ok(mut ready) = readable.readable().await else { return };
@@ -64,7 +65,7 @@ impl Proxy {
                         self.receive(bytes, envelope, boot_service, &sender);
                     }
                 }
-                Ok(Err(error)) => pause(&error).await,
+                Ok(Err(error)) => self.pause(&error).await,
                 Err(_would_block) => {}
             }
         }
@@ -73,7 +74,7 @@ impl Proxy {
     /// Handles the datagrams that a packet socket receives, forever: answers messages to servers, and observes replies
     /// of other servers to clients.
     pub async fn serve_tap(self: Arc<Self>, taps: Arc<RawSender>, tap: UdpTap) {
-        let Some(readable) = ok_or_log(readable(tap)) else { return };
+        let Some(readable) = self.registered(readable(tap)) else { return };
         let sender = Sender::Taps(taps);
         let mut buffer = [0; FRAME];
         loop {
@@ -91,7 +92,7 @@ impl Proxy {
                 Ok(())
             });
             if let Ok(Err(error)) = emptied {
-                pause(&error).await;
+                self.pause(&error).await;
             }
             // On a busy wire this task would otherwise never let the other tasks run.
             tokio::task::yield_now().await;
@@ -100,15 +101,27 @@ impl Proxy {
 
     /// Records which DECLINEs come from the hardware address of their client, forever.
     pub async fn serve_declines(self: Arc<Self>, tap: DeclineTap) {
-        let Some(readable) = ok_or_log(readable(tap)) else { return };
+        let Some(readable) = self.registered(readable(tap)) else { return };
         loop {
             let Ok(mut ready) = readable.readable().await else { return };
             if let Ok(Err(error)) = ready.try_io(|tap| tap.get_ref().receive()) {
-                pause(&error).await;
+                self.pause(&error).await;
             }
             // On a busy wire this task would otherwise never let the other tasks run.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Returns the socket that was registered with the runtime, or records that it could not be.
+    fn registered<T>(&self, readable: io::Result<T>) -> Option<T> {
+        let text = |error: &io::Error| format!("cannot wait for messages: {error}");
+        readable.inspect_err(|error| self.recorder.server(ServerFact::CannotListen, text(error))).ok()
+    }
+
+    /// Records that receiving failed, and waits a moment.
+    async fn pause(&self, error: &io::Error) {
+        self.recorder.server(ServerFact::CannotReceive, cannot_receive(error));
+        pause().await;
     }
 
     fn receive(&self, bytes: &[u8], envelope: Envelope, boot_service: bool, sender: &Sender) {

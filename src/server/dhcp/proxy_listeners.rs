@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 
 use crate::boot::plan::Mode;
 use crate::dhcp::settings::Settings;
+use crate::event::ServerFact;
 use crate::net::StartError;
 use crate::net::packet_socket::{RawSender, UdpTap};
 use crate::net::snapshot::{Now, Snapshot};
@@ -166,11 +167,14 @@ impl Wires {
         async move {
             match tap {
                 Some(Ok(tap)) => proxy.serve_declines(tap).await,
-                Some(Err(error)) => tracing::warn!(
-                    "cannot see which machine on {} sends a DECLINE ({error}), so forged ones are found less often: \
+                Some(Err(error)) => {
+                    let text = format!(
+                        "cannot see which machine on {} sends a DECLINE ({error}), so forged ones are found less often: \
                      {WITH_NET_RAW}",
-                    proxy.name(index)
-                ),
+                        proxy.name(index)
+                    );
+                    proxy.recorder.server(ServerFact::CannotListen, text);
+                }
                 None => {}
             }
         }
@@ -196,10 +200,11 @@ impl Wires {
             for (index, tap) in self.missing(&now, |index| tasks.contains_key(&index)) {
                 match tap {
                     Ok(tap) => new.push((index, tap)),
-                    Err(error) => tracing::warn!(
-                        "cannot listen to the wire of {} ({error}): {WITH_NET_RAW}",
-                        proxy.name(index)
-                    ),
+                    Err(error) => {
+                        let name = proxy.name(index);
+                        let text = format!("cannot listen to the wire of {name} ({error}): {WITH_NET_RAW}");
+                        proxy.recorder.server(ServerFact::CannotListen, text);
+                    }
                 }
             }
         }

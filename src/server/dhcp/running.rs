@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::dhcp::settings::Ports;
+use crate::event::ServerFact;
 use crate::net::StartError;
 use crate::net::served::{describe_proxy, may_be};
 use crate::net::snapshot::{Now, Snapshot};
@@ -195,10 +196,11 @@ impl Dhcp {
             Some(ready) => self
                 .run(ready, config)
                 .map_err(|error| StartError(format!("cannot start the threads of DHCP: {error}")))?,
-            None => tracing::info!("DHCP is off"),
+            None => self.parts.recorder.server(ServerFact::ServiceChanged, "DHCP is off"),
         }
-        summary.iter().for_each(|line| tracing::info!("{line}"));
-        warnings.iter().for_each(|line| tracing::warn!("{line}"));
+        let recorder = &self.parts.recorder;
+        summary.into_iter().for_each(|line| recorder.server(ServerFact::ServiceChanged, line));
+        warnings.into_iter().for_each(|line| recorder.server(ServerFact::NotServed, line));
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::event::{Event, HttpRefusal};
+use crate::event::{Event, HttpRefusal, ServerFact};
 use crate::http::{
     Answer, Method, Request, Resource, Status, Validators, answer, as_known_version, media, refusal, target,
 };
@@ -79,7 +79,8 @@ pub async fn serve(
             Err(error) => {
                 // There may be no descriptor left.
                 service.connections.make_room();
-                tracing::warn!(%error, "cannot accept HTTP connections; trying again");
+                let text = format!("cannot accept HTTP connections: {error}; trying again");
+                service.recorder.server(ServerFact::CannotReceive, text);
                 sleep(PAUSE).await;
             }
         }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::{Admission, Service, Timeouts, bind, serve};
 use crate::config::Http;
 use crate::content::lookup::Files;
+use crate::event::ServerFact;
 use crate::net::listeners::{Listeners, addresses_text, listen_addresses, update};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::net::{StartError, fd_limit};
@@ -146,8 +147,9 @@ fn begin(runtime: &Runtime, listener: TcpListener, service: &Service) -> oneshot
     runtime.spawn(async move {
         // An error means that the sender was dropped.
         let closed = async { drop(closed.await) };
+        let recorder = service.recorder.clone();
         if let Err(error) = serve(listener, service, closed).await {
-            tracing::error!("HTTP cannot be served: {error}");
+            recorder.server(ServerFact::CannotListen, format!("HTTP cannot be served: {error}"));
         }
     });
     sender

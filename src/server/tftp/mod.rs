@@ -76,6 +76,7 @@ impl Transfers {
     /// Starts to serve.
     pub fn start(self, recorder: &Recorder) -> io::Result<Running> {
         let Transfers { listeners, settings, files, uploads, now } = self;
+        uploads.iter().for_each(|uploads| uploads.report_to(recorder.reporter()));
         let (recorder, sent_by, ports) = (recorder.clone(), files.clone(), settings.ports);
         let record = move |event: Event| {
             if let Event::TftpSent { file, peer, bytes, .. } = &event {

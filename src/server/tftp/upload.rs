@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::boot::name::BootName;
 use crate::config;
-use crate::event::{Event, Refusal};
+use crate::event::{Event, Refusal, Reporter, ServerFact};
 use crate::images::upload_limits::UploadLimits;
 use crate::images::{UploadFile, UploadFolder};
 use crate::server::tftp::upload_slots::{UploadSlot, UploadSlots};
@@ -70,6 +70,11 @@ impl Uploads {
         Ok(Uploads { folder, max_size: *max_size, under_way, threads })
     }
 
+    /// Reports a full folder and faults of threads to `reporter`.
+    pub fn report_to(&self, reporter: Reporter) {
+        self.folder.reports().connect(reporter);
+    }
+
     /// Grants the write request that `peer` sent as `datagram`, without sending anything. `block_size` is the largest
     /// that the path to the client carries ([`crate::tftp::Limits::block_size_for`]).
     ///
@@ -112,7 +117,8 @@ impl Uploads {
         self.threads.stopping.store(true, Ordering::Release);
         for thread in std::mem::take(&mut *self.threads.started()) {
             if thread.join().is_err() {
-                tracing::error!("the thread of a TFTP upload ended by a fault in lanboot");
+                let text = "the thread of a TFTP upload ended by a fault in lanboot";
+                self.folder.reports().report(ServerFact::ThreadFailed, text);
             }
         }
     }

@@ -36,7 +36,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::content::lookup::{Files, Found};
-use crate::event::{Event, Refusal, TransferStop};
+use crate::event::{Event, Refusal, ServerFact, TransferStop};
 use crate::images::Content;
 use crate::net::quota::{Quota, Share};
 use crate::net::snapshot::Now;
@@ -102,7 +102,10 @@ where
                     let task = tasks.spawn(serve(socket, listener.mtu, service.clone()));
                     served.push((Arc::clone(listener), task));
                 }
-                Err(error) => tracing::error!("cannot serve TFTP at all addresses: {error}"),
+                Err(error) => {
+                    let text = format!("cannot serve TFTP at all addresses: {error}");
+                    (service.record)(Event::Server { fact: ServerFact::CannotListen, text });
+                }
             }
         }
         if listeners.changed().await.is_err() {
@@ -142,7 +145,8 @@ where
             .map_err(into_io)?;
         // This returns only if receiving fails, and ends all transfers. The clients repeat their requests.
         let Err(error) = server.serve().await else { return Ok(()) };
-        tracing::warn!(%error, "cannot receive TFTP requests; trying again");
+        let text = format!("cannot receive TFTP requests: {error}; trying again");
+        (service.record)(Event::Server { fact: ServerFact::CannotReceive, text });
         tokio::time::sleep(PAUSE).await;
     }
 }

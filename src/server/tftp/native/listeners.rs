@@ -11,7 +11,7 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags};
 use super::listener::Listeners;
 use super::request::Arrival;
 use super::worker::{LISTENERS, Worker};
-use crate::event::Event;
+use crate::event::{Event, ServerFact};
 use crate::tftp::Ports;
 
 /// The transfers that wait for room in a listener's socket, by the listener's number.
@@ -46,7 +46,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         self.queues = Queues::new(&listeners);
         self.listeners = listeners;
         if let Err(error) = register_listeners(&self.epoll, &self.listeners, self.service.ports) {
-            tracing::error!("a TFTP thread cannot wait for requests at all addresses: {error}");
+            let text = format!("a TFTP thread cannot wait for requests at all addresses: {error}");
+            (self.service.record)(Event::Server { fact: ServerFact::CannotListen, text });
         }
     }
 

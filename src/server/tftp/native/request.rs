@@ -15,7 +15,7 @@ use super::transfer::Session;
 use super::worker::Worker;
 use crate::content::lookup::Found;
 use crate::content::templates::rendering::Rendering;
-use crate::event::{Event, Refusal, TransferStop, Unanswered};
+use crate::event::{Event, Refusal, ServerFact, TransferStop, Unanswered};
 use crate::images::Content;
 use crate::net::datagram::Envelope;
 use crate::tftp::admission::{Admission, Flow, TransferId};
@@ -269,20 +269,21 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
     }
 
-    /// Logs that there is no descriptor, no port of the range, or no route to the client.
+    /// Records that there is no descriptor, no port of the range, or no route to the client.
     fn no_socket(&mut self, arrival: Arrival<'_>, error: &io::Error) -> NoTransfer {
         let second = Some(arrival.now.as_secs());
-        // Any host may cause this at any rate, so it is logged once per second.
+        // Any host may cause this at any rate, so it is recorded once per second.
         if self.no_socket_logged != second {
             self.no_socket_logged = second;
             let peer = arrival.envelope.source;
-            match self.service.ports {
-                Ports::Range { first, last } if error.kind() == io::ErrorKind::AddrInUse => tracing::warn!(
+            let text = match self.service.ports {
+                Ports::Range { first, last } if error.kind() == io::ErrorKind::AddrInUse => format!(
                     "no transfer to {peer}: every port of `tftp.ports: {first}-{last}` is in use, by transfers or by other \
                      programs"
                 ),
-                _ => tracing::warn!("no socket for a transfer to {peer}: {error}"),
-            }
+                _ => format!("no socket for a transfer to {peer}: {error}"),
+            };
+            (self.service.record)(Event::Server { fact: ServerFact::NoTransferSocket, text });
         }
         NoTransfer::Refused(Refusal::Busy)
     }

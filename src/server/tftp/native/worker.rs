@@ -23,7 +23,7 @@ use super::shared::{Command, Shared};
 use super::socket::{Link, SocketPool, open_for_errors};
 use super::transfer::{SendContext, Session};
 use super::transfers::Sessions;
-use crate::event::{Event, TransferEnd, TransferStop};
+use crate::event::{Event, ServerFact, TransferEnd, TransferStop};
 use crate::net::datagram::Inbox;
 use crate::tftp::admission::TransferId;
 use crate::tftp::{Input, Ports, Step};
@@ -140,7 +140,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             // A panic in the handling of one packet must not end all transfers and the server.
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
             if let Ok(Err(error)) = turn {
-                tracing::error!("the TFTP server cannot wait for packets: {error}");
+                let text = format!("the TFTP server cannot wait for packets: {error}");
+                (self.service.record)(Event::Server { fact: ServerFact::CannotListen, text });
                 break;
             }
         }
