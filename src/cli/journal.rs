@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn only_the_named_stream_is_the_journal() {
-        let (reader, writer) = std::io::pipe().unwrap();
+        let (reader, writer) = io::pipe().unwrap();
         let metadata =
             File::from(std::os::fd::OwnedFd::from(writer.try_clone().unwrap())).metadata().unwrap();
         assert!(is_stream(writer.as_fd(), &format!("{}:{}", metadata.dev(), metadata.ino())));
