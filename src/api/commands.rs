@@ -1,12 +1,13 @@
 //! Requests of a person that the DHCP loop carries out between two messages, so that none changes the lease book in the
 //! middle of a decision. Routes send them, and `server/dhcp/commands.rs` receives them.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::lease::{Lease, LeaseBook, PoolUsage, State};
-use crate::types::{Ipv4Network, Timestamp};
+use crate::types::{Ipv4Network, MacAddr, Timestamp};
 
 /// Sends commands to the DHCP loop, while one runs. Cheap to clone; clones share the way to it.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +34,8 @@ pub enum Command {
     Statistics,
     /// Report the use of the pools, in the order of `dhcp.subnets`.
     Usage(oneshot::Sender<Vec<SubnetUsage>>),
+    /// Report the addresses that the machine with this MAC has a lease of.
+    LeasesOf(MacAddr, oneshot::Sender<Vec<Ipv4Addr>>),
 }
 
 /// The use of the addresses of one subnet.

@@ -2,10 +2,10 @@
 //! `openapi.yaml` describes exactly these rows.
 
 use axum::http::Method;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::handles::Api;
-use crate::api::{leases, reload, status};
+use crate::api::{changes, leases, metrics, reload, status};
 
 /// The right that a request needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,9 +35,15 @@ pub struct Endpoint {
 pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { method: Method::GET, path: "/healthz", access: Access::Read, handler: || get(status::healthz) },
     Endpoint { method: Method::GET, path: "/readyz", access: Access::Read, handler: || get(status::readyz) },
+    Endpoint { method: Method::GET, path: "/metrics", access: Access::Read, handler: || get(metrics::metrics) },
     Endpoint { method: Method::GET, path: "/api/v1/status", access: Access::Read, handler: || get(status::status) },
     Endpoint { method: Method::POST, path: "/api/v1/leases/{address}/release", access: Access::Change, handler: || post(leases::release) },
     Endpoint { method: Method::POST, path: "/api/v1/reload", access: Access::Change, handler: || post(reload::reload) },
+    Endpoint { method: Method::PUT, path: "/api/v1/machines/{mac}/once", access: Access::Change, handler: || put(changes::set_once) },
+    Endpoint { method: Method::DELETE, path: "/api/v1/machines/{mac}/once", access: Access::Change, handler: || delete(changes::clear_once) },
+    Endpoint { method: Method::POST, path: "/api/v1/machines/{mac}/pin", access: Access::Change, handler: || post(changes::pin) },
+    Endpoint { method: Method::DELETE, path: "/api/v1/machines/{mac}/pin", access: Access::Change, handler: || delete(changes::unpin) },
+    Endpoint { method: Method::POST, path: "/api/v1/machines/{mac}/wake", access: Access::Change, handler: || post(changes::wake) },
     // The paths before version 1 of the API.
     Endpoint { method: Method::POST, path: "/leases/{address}/release", access: Access::Change, handler: || post(leases::release) },
     Endpoint { method: Method::POST, path: "/reload", access: Access::Change, handler: || post(reload::reload) },

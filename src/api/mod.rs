@@ -14,6 +14,7 @@ use crate::api::error::{method_not_allowed, not_found};
 use crate::api::guard::guard;
 use crate::api::handles::Api;
 
+mod changes;
 pub mod client;
 pub mod commands;
 pub mod endpoints;
@@ -21,6 +22,7 @@ mod error;
 mod guard;
 pub mod handles;
 mod leases;
+mod metrics;
 mod reload;
 pub mod reloader;
 mod status;

@@ -1,4 +1,5 @@
-//! The way to `server/watch.rs`, which carries reloads out. `POST /api/v1/reload` and SIGHUP take it.
+//! The way to `server/watch.rs`, which carries reloads out. `POST /api/v1/reload` and SIGHUP take it, and
+//! changes of people to the running server.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -12,8 +13,14 @@ pub type Problems = Vec<String>;
 #[derive(Clone, Debug)]
 pub struct Reloader(mpsc::Sender<Request>);
 
-/// A request to reload, and the way to answer it.
-pub type Request = oneshot::Sender<Result<(), Problems>>;
+/// A request to the watch task, and the way to answer it.
+#[derive(Debug)]
+pub enum Request {
+    /// Read the configuration file again.
+    Reload(oneshot::Sender<Result<(), Problems>>),
+    /// Apply the stored changes of people to the settings.
+    ApplyChanges(oneshot::Sender<()>),
+}
 
 impl Reloader {
     /// A reloader, and its requests for the watch task.
@@ -29,7 +36,16 @@ impl Reloader {
     pub async fn reload(&self) -> Result<(), Problems> {
         let stopping = || vec!["the server is stopping".to_owned()];
         let (sender, answer) = oneshot::channel();
-        self.0.send(sender).await.map_err(|_| stopping())?;
+        self.0.send(Request::Reload(sender)).await.map_err(|_| stopping())?;
         answer.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Applies the stored changes to the settings, and waits until the server uses them. Does nothing if the server is
+    /// stopping: the next start applies them.
+    pub async fn apply_changes(&self) {
+        let (sender, answer) = oneshot::channel();
+        if self.0.send(Request::ApplyChanges(sender)).await.is_ok() {
+            let _ = answer.await;
+        }
     }
 }

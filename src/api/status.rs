@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 
+use crate::api::changes::ChangesView;
 use crate::api::error::Answer;
 use crate::api::handles::Api;
 use crate::api::view::{SubnetView, time};
@@ -33,6 +34,8 @@ pub(super) struct StatusView {
     subnets: Vec<SubnetView>,
     /// Dropped messages by reason.
     dropped: Vec<DropView>,
+    /// The changes that people have made to the running server.
+    changes: ChangesView,
 }
 
 /// A served interface.
@@ -83,6 +86,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
         http: config.http.as_ref().map(|http| ServiceView { port: http.port, listen: http.listen.clone() }),
         subnets: usage.iter().map(SubnetView::of).collect(),
         dropped: drops.into_iter().map(|(reason, count)| DropView { reason, count }).collect(),
+        changes: ChangesView::of(&api.changes.now()),
     }))
 }
 

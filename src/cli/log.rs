@@ -17,7 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
 use crate::cli::journal::{self, Journal};
-use crate::cli::log_format::{Json, Text};
+use crate::cli::log_format::{Chosen, Switch, Text};
 use crate::cli::output;
 use crate::config::{self as settings, LogFormat, LogLevel};
 use crate::record::rate_limit::{Budget, Kind};
@@ -38,14 +38,18 @@ pub(super) struct Log {
     level: Level,
 }
 
-/// Changes the level of the log. Cheap to clone.
+/// Changes the level and the format of the log. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Level(reload::Handle<LevelFilter, Registry>);
+pub(super) struct Level {
+    level: reload::Handle<LevelFilter, Registry>,
+    format: Chosen,
+}
 
 impl Level {
-    pub(super) fn set(&self, level: LogLevel) {
+    pub(super) fn set(&self, level: LogLevel, format: LogFormat) {
         // This fails only after the log has ended.
-        let _ = self.0.reload(filter(level));
+        let _ = self.level.reload(filter(level));
+        self.format.set(format);
     }
 }
 
@@ -170,25 +174,30 @@ pub(super) fn start(log: settings::Log) -> Log {
     let waiting = Arc::new(Lines::default());
     let writer = Writer(Arc::clone(&waiting));
     let registry = tracing_subscriber::registry().with(level);
+    let format = Chosen::default();
+    format.set(log.format);
+    let level = Level { level: handle, format: format.clone() };
+    // The journal gets fields, whatever the format.
     if journal.is_some() {
         registry.with(journal::Entries(writer)).init();
-        return finish(waiting, journal, handle);
+        return finish(waiting, journal, level);
     }
-    let lines = tracing_subscriber::fmt::layer().with_target(false).with_ansi(colour).with_writer(writer);
-    match log.format {
-        LogFormat::Json => registry.with(lines.event_format(Json)).init(),
-        LogFormat::Text if in_journal => registry.with(lines.fmt_fields(Text).without_time()).init(),
-        LogFormat::Text => registry.with(lines.fmt_fields(Text)).init(),
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer).fmt_fields(Text);
+    let text = tracing_subscriber::fmt::format();
+    if in_journal {
+        registry.with(lines.event_format(Switch::new(text.without_time(), format))).init();
+    } else {
+        registry.with(lines.event_format(Switch::new(text, format))).init();
     }
-    finish(waiting, journal, handle)
+    finish(waiting, journal, level)
 }
 
 /// Logs panics too. They normally go to standard error, which may have the same stalled reader.
-fn finish(lines: Arc<Lines>, journal: Option<Journal>, level: reload::Handle<LevelFilter, Registry>) -> Log {
+fn finish(lines: Arc<Lines>, journal: Option<Journal>, level: Level) -> Log {
     std::panic::set_hook(Box::new(|panic| {
         tracing::error!("{}", panic.to_string().replace('\n', " "));
     }));
-    Log { lines, guard: None, journal, level: Level(level) }
+    Log { lines, guard: None, journal, level }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {

@@ -1,16 +1,19 @@
 //! The formats of log lines. Text shows the message; JSON shows one object per line with the fields of the record.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::config::LogFormat;
 use crate::record::fields::{NAMES, first_word};
 
 /// One JSON object per line: `timestamp`, `level`, `event`, `message`, and the other fields of the record that have a
@@ -35,6 +38,47 @@ where
         line.extend(values);
         line.insert("message".to_owned(), message.into());
         writeln!(out, "{}", Value::Object(line))
+    }
+}
+
+/// Text or JSON, as the configuration says now. A reload changes it.
+pub(super) struct Switch<T> {
+    text: Format<Full, T>,
+    format: Chosen,
+}
+
+/// The format of log lines. Cheap to clone; clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Chosen(Arc<AtomicBool>);
+
+impl Chosen {
+    pub(super) fn set(&self, format: LogFormat) {
+        self.0.store(format == LogFormat::Json, Ordering::Relaxed);
+    }
+}
+
+impl<T> Switch<T> {
+    pub(super) fn new(text: Format<Full, T>, format: Chosen) -> Switch<T> {
+        Switch { text: text.with_target(false), format }
+    }
+}
+
+impl<S, N, T> FormatEvent<S, N> for Switch<T>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    T: FormatTime,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if self.format.0.load(Ordering::Relaxed) {
+            return Json.format_event(context, out, event);
+        }
+        self.text.format_event(context, out, event)
     }
 }
 

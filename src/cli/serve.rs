@@ -142,7 +142,7 @@ fn source(path: &Path, state: Option<&Path>, level: Option<LogLevel>, log_level:
         Ok(config)
     };
     let apply = move |config: &Config| {
-        log_level.set(level.unwrap_or(config.log.level));
+        log_level.set(level.unwrap_or(config.log.level), config.log.format);
         let loaded = last.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It reads boot files, which a network file system may delay.
         loaded.map(|loaded| tokio::task::spawn_blocking(move || log_findings(&loaded)));

@@ -18,7 +18,7 @@ use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry
 use crate::config::settings::Config;
 use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::level::{DEFAULT_LEASE, INFINITE, Level};
-use crate::dhcp::machines::Machine;
+use crate::dhcp::machines::{Machine, OnceBoots};
 use crate::dhcp::mode::Modes;
 use crate::dhcp::named_addresses::{NamedAddress, named_addresses};
 use crate::dhcp::options::OptionValue;
@@ -76,6 +76,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
             .filter_map(machines::dhcp_machine)
             .collect::<Vec<Machine>>()
             .into(),
+        once: OnceBoots::default(),
         boot: boot_policy(file.boot, &targets),
         served: Served {
             http: file.http.as_ref().map(|http| http.port),

@@ -24,6 +24,7 @@ pub use sources::{Source, Sources};
 pub use state_key::state_folder;
 pub use syntax::reader::suggestion;
 
+pub mod changes;
 mod check;
 mod check_machines;
 mod include;

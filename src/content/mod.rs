@@ -2,11 +2,13 @@
 //! call [`lookup`]; DHCP reports to [`machines`] which machine has which address. It never sends anything.
 
 pub mod asker;
+pub mod changes;
 pub mod folders;
 pub mod generated;
 pub mod log_once;
 pub mod lookup;
 pub mod machines;
 pub mod once;
+pub mod served_files;
 pub mod subject;
 pub mod templates;

@@ -7,11 +7,10 @@
 //! answer to a POST is sent.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -20,10 +19,10 @@ use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::{BootAction, Machine, NextBoot, Targets, is_url, local_path};
 use crate::boot::name::BootName;
 use crate::config::Config;
+use crate::content::changes::ChangeStore;
 use crate::content::machines::{KnownMachine, own_names};
 use crate::http;
-use crate::store::FILE_MODE;
-use crate::store::create_state_folder;
+use crate::store::replace_file;
 use crate::types::{Escaped, MacAddr};
 
 /// The name of the file in the state folder.
@@ -47,6 +46,8 @@ struct Shared {
     /// The finished `once` of each machine.
     finished: Mutex<FinishedOnce>,
     file: Option<PathBuf>,
+    /// The changes that people have made to the running server.
+    changes: ChangeStore,
     /// Progress of each machine through the file that ends its `once`.
     progress: Mutex<BTreeMap<String, Progress>>,
     /// The content of the file on disk. It is locked while the file is written, so that the last writer has the latest
@@ -152,6 +153,17 @@ impl BootState {
         BootState { config: Some(Arc::new(config.clone())), shared: Arc::new(shared) }
     }
 
+    /// Takes into account the targets that people choose while the server runs. Call it before the state is shared.
+    #[must_use]
+    pub fn with_changes(self, changes: ChangeStore) -> BootState {
+        let BootState { config, shared } = self;
+        let shared = match Arc::try_unwrap(shared) {
+            Ok(shared) => Arc::new(Shared { changes, ..shared }),
+            Err(shared) => shared,
+        };
+        BootState { config, shared }
+    }
+
     pub fn targets(&self) -> &Targets {
         self.config.as_ref().map_or(&self.shared.no_targets, |config| &config.targets)
     }
@@ -173,8 +185,15 @@ impl BootState {
 
     /// Like [`Self::now`]; `may_once` is false if another machine might be asking.
     pub fn next_boot(&self, machine: Option<&Machine>, may_once: bool) -> NextBoot {
-        let once_is_over = !may_once || machine.is_some_and(|machine| self.is_once_over(machine));
-        self.targets().next_boot(machine, once_is_over)
+        let once = machine.filter(|_| may_once).and_then(|machine| self.pending_once(machine));
+        self.targets().next_boot(machine, once)
+    }
+
+    /// The action for the machine's next boot alone: the one that a person requested, or else `once` of its entry.
+    fn pending_once<'m>(&self, machine: &'m Machine) -> Option<&'m BootAction> {
+        let requested = machine.requested.as_ref().filter(|boot| self.shared.changes.has_once(boot.number));
+        let of_entry = || machine.once.as_ref().filter(|_| !self.is_once_over(machine));
+        requested.map(|boot| &boot.action).or_else(of_entry)
     }
 
     /// Ends the `once` of the machine with this MAC. `known` is the reporting machine, which must be the same one
@@ -191,7 +210,7 @@ impl BootState {
         if !by_person && !own.is_some_and(|own| std::ptr::eq(own, machine)) {
             return Ok(DoneReport::WrongMachine);
         }
-        if machine.once.is_none() {
+        if machine.once.is_none() && machine.requested.is_none() {
             return Ok(DoneReport::Nothing);
         }
         let ended = self.end_once(machine, "the machine said that it is done");
@@ -205,7 +224,7 @@ impl BootState {
     pub fn sent(&self, sent: &SentPart<'_>, known: &KnownMachine) {
         let file = sent.name;
         let Some(machine) = self.machine(known) else { return };
-        let Some(once) = machine.once.as_ref().filter(|_| !self.is_once_over(machine)) else { return };
+        let Some(once) = self.pending_once(machine) else { return };
         let needed = match once {
             BootAction::Target(name) => {
                 self.targets().get(name).and_then(|target| target.last_file(self.served()))
@@ -228,7 +247,7 @@ impl BootState {
         let write = move || {
             if let Err(error) = boot_state.write() {
                 tracing::error!(
-                    "cannot write {FILE} in the state folder: {error}; after a restart, `once` counts again"
+                    "cannot write the ended `once` to the state folder: {error}; after a restart, it counts again"
                 );
             }
         };
@@ -266,13 +285,14 @@ impl BootState {
             || key_of(machine).is_some_and(|key| finished.by_machine.get(&key).map(String::as_str) == name)
     }
 
-    /// Returns whether it was not over before.
+    /// Ends the [`Self::pending_once`] of the machine. Returns whether there was one.
     fn end_once(&self, machine: &Machine, why: &str) -> bool {
-        let (Some(once), Some(key)) = (&machine.once, key_of(machine)) else { return false };
-        if self.is_once_over(machine) {
-            return false;
+        let Some(once) = self.pending_once(machine) else { return false };
+        let requested = machine.requested.as_ref();
+        if !requested.is_some_and(|boot| self.shared.changes.end_once(boot.number)) {
+            let Some(key) = key_of(machine) else { return false };
+            self.finished().by_machine.insert(key, once.name().to_owned());
         }
-        self.finished().by_machine.insert(key, once.name().to_owned());
         let then = machine.boot.as_ref().map(|start| format!(" and starts {} next", start.name()));
         let (name, why) = (Escaped(machine.name.as_bytes()), Escaped(why.as_bytes()));
         tracing::info!("once {} of {name} is over: {why}{}", once.name(), then.unwrap_or_default());
@@ -283,8 +303,22 @@ impl BootState {
         self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks until the current state is on disk; rewrites the file if it differs.
+    /// Ends `once` of the machine's entry, because a person wants the machine to boot as usual. Blocks until the change
+    /// is on disk. Returns whether there was one.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn end_once_of_entry(&self, machine: &Machine) -> io::Result<bool> {
+        let pending = machine.once.as_ref().filter(|_| !self.is_once_over(machine));
+        let (Some(once), Some(key)) = (pending, key_of(machine)) else { return Ok(false) };
+        self.finished().by_machine.insert(key, once.name().to_owned());
+        self.write()?;
+        Ok(true)
+    }
+
+    /// Blocks until the current state is on disk; rewrites the files that differ.
     fn write(&self) -> io::Result<()> {
+        self.shared.changes.write()?;
         let Some(file) = &self.shared.file else { return Ok(()) };
         let mut on_disk = self.shared.on_disk.lock().unwrap_or_else(PoisonError::into_inner);
         let finished = {
@@ -298,14 +332,7 @@ impl BootState {
             return Ok(());
         }
         let text = serde_json::to_string_pretty(&finished)?;
-        let folder = file.parent().unwrap_or(Path::new("."));
-        create_state_folder(folder)?;
-        let permissions = Permissions::from_mode(FILE_MODE);
-        let mut new = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
-        writeln!(new, "{text}")?;
-        new.as_file().sync_all()?;
-        new.persist(file)?;
-        File::open(folder)?.sync_all()?;
+        replace_file(file, &format!("{text}\n"))?;
         *on_disk = finished;
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use crate::boot::identity::Identity;
+use crate::boot::loader::target::SCRIPT;
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::policy::{Choice, choose};
 use crate::dhcp::arrival::Arrival;
@@ -128,7 +129,12 @@ fn entry_for<'a>(
     let classes =
         settings.classes.of(message, identity, machine.map(|machine| machine.classes.as_slice()), is_here);
     let item = BootItem::of(&message.options);
-    let boot = choose(&settings.boot, boot_entries(machine, &classes), identity, item);
+    // Only iPXE runs the generated script. Firmware gets the same file as always.
+    let is_once = settings.once.has(message.mac(), machine);
+    let script = is_once.then(|| MachineBoot::File(SCRIPT.into()));
+    let once = script.as_ref().map(|script| (script, Rule::Once));
+    let configured = once.into_iter().chain(boot_entries(machine, &classes));
+    let boot = choose(&settings.boot, configured, identity, item);
     Entry { machine, classes, boot }
 }
 

@@ -1,7 +1,7 @@
 //! The machines of `machines:`, indexed by everything that identifies one. `classify.rs` looks up the sender of each
 //! message here; `config/` builds the table. Nothing here looks at leases.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -96,6 +96,22 @@ pub struct Machines {
     by_port: HashMap<RelayPort, usize>,
     /// Machines without a MAC, by their reserved addresses.
     without_mac: HashMap<Ipv4Addr, usize>,
+}
+
+/// The machines whose next boot a person has chosen while the server runs. Their iPXE gets the generated script.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OnceBoots {
+    pub macs: HashSet<MacAddr>,
+    /// The names of machines whose entries have no MAC.
+    pub names: HashSet<Arc<str>>,
+}
+
+impl OnceBoots {
+    /// Whether the client with this MAC, which has this entry, is one of them.
+    pub fn has(&self, mac: Option<MacAddr>, machine: Option<&Machine>) -> bool {
+        mac.is_some_and(|mac| self.macs.contains(&mac))
+            || machine.is_some_and(|machine| self.names.contains(&machine.name))
+    }
 }
 
 impl From<Vec<Machine>> for Machines {

@@ -9,7 +9,7 @@ use crate::boot::fetch::Served;
 use crate::boot::policy::Policy;
 use crate::dhcp::classes::{ClassRef, Classes, Membership};
 use crate::dhcp::level::Level;
-use crate::dhcp::machines::Machines;
+use crate::dhcp::machines::{Machines, OnceBoots};
 use crate::dhcp::mode::Modes;
 use crate::types::{Ipv4Network, Ipv4Range};
 
@@ -45,6 +45,8 @@ pub struct Settings {
     pub classes: Classes,
     /// Machines with an entry. Their names and addresses are unique.
     pub machines: Machines,
+    /// Machines whose next boot a person has chosen.
+    pub once: OnceBoots,
     /// Boot files by client architecture.
     pub boot: Policy,
     /// The ports at which we serve boot files over HTTP and TFTP.

@@ -94,7 +94,7 @@ mod tests {
     use crate::boot::policy::Policy;
     use crate::dhcp::classes::Classes;
     use crate::dhcp::level::Level;
-    use crate::dhcp::machines::Machines;
+    use crate::dhcp::machines::{Machines, OnceBoots};
     use crate::dhcp::mode::Modes;
     use crate::dhcp::settings::{Authoritative, BootpMode, Ports, Subnet};
     use crate::types::Ipv4Network;
@@ -128,6 +128,7 @@ mod tests {
             level: Level::default(),
             classes: Classes::default(),
             machines: Machines::default(),
+            once: OnceBoots::default(),
             boot: Policy::default(),
             served: Served::default(),
         }

@@ -44,6 +44,8 @@ named! {
         Reloaded = "reloaded",
         /// The configuration has problems and was not reloaded.
         NotReloaded = "not_reloaded",
+        /// A person made a change to the running server.
+        ChangeMade = "change_made",
         /// A socket cannot be opened or waited for.
         CannotListen = "cannot_listen",
         /// The kernel returned an error instead of a packet or a connection.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use crate::lease::allocate::Seeker;
 use crate::lease::binding::{Binding, Holder, Lease, State};
 use crate::lease::book::LeaseBook;
-use crate::types::{HardwareAddr, Timestamp};
+use crate::types::{ClientId, HardwareAddr, MacAddr, Timestamp};
 
 impl LeaseBook {
     /// Returns the current or last address of `holder` in subnet `subnet`, with its binding. Leases come before offers,
@@ -40,6 +40,21 @@ impl LeaseBook {
             let is_live = binding.is_live(now);
             (is_live && binding.state == State::Leased, is_live, binding.leased, binding.until)
         })
+    }
+
+    /// Returns the addresses that the machine with this MAC has a lease of now, in the order of the subnets.
+    pub fn leases_of_mac(&self, mac: MacAddr, now: Timestamp) -> Vec<Ipv4Addr> {
+        let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false };
+        let is_its_lease =
+            |b: &Binding| b.holder.mac == Some(mac) && b.state == State::Leased && b.is_live(now);
+        let mut found = Vec::new();
+        for subnet in 0..self.pools.len() {
+            // The index may also yield addresses of other machines, and of other subnets.
+            found.extend(self.machines.of(subnet, &holder).filter(|address| {
+                self.bindings.get(address).is_some_and(is_its_lease) && self.pool_of(*address) == Some(subnet)
+            }));
+        }
+        found
     }
 
     /// Returns the address that is offered to `holder` in `subnet`, or is being checked for an offer.

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
+use std::time::Instant;
 
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg};
@@ -25,6 +26,8 @@ pub struct Outgoing {
     pub interface: u32,
     /// The source address.
     pub server: Ipv4Addr,
+    /// The time of the decision that made the reply, to measure how long it takes until it is sent.
+    pub decided: Instant,
 }
 
 /// Control data that sets the source address of a datagram and, unless it is 0, the outgoing interface.

@@ -17,5 +17,6 @@ pub mod served;
 pub mod snapshot;
 mod start_error;
 pub mod udp;
+pub mod wake;
 
 pub use start_error::StartError;

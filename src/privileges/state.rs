@@ -175,7 +175,8 @@ fn look_into(folder: &OwnedFd) -> Purpose {
 /// Whether lanboot uses this file name.
 fn is_ours(name: &CStr) -> bool {
     let name = name.to_bytes();
-    name.starts_with(b"leases.") || name == b"once.json" || name == TOKEN_FILE.as_bytes()
+    let others = ["once.json", "changes.json", TOKEN_FILE];
+    name.starts_with(b"leases.") || others.iter().any(|other| other.as_bytes() == name)
 }
 
 /// Hands over one file of the folder. Skips everything that is not a regular file, or that has a second name elsewhere.
@@ -230,7 +231,7 @@ mod tests {
         fs::create_dir(&state).unwrap();
         fs::set_permissions(&state, Permissions::from_mode(0o755)).unwrap();
         fs::write(&outside, "other").unwrap();
-        for name in ["leases.db", "leases.db-wal", "once.json"] {
+        for name in ["leases.db", "leases.db-wal", "once.json", "changes.json"] {
             fs::write(state.join(name), "").unwrap();
             fs::set_permissions(state.join(name), Permissions::from_mode(0o644)).unwrap();
         }
@@ -239,7 +240,7 @@ mod tests {
         fs::hard_link(&outside, state.join("leases.ballast")).unwrap();
         StateFolder::inspect(&state, true).unwrap().hand_over(None, true).unwrap();
         assert_eq!(mode(&state), 0o750);
-        for name in ["leases.db", "leases.db-wal", "once.json"] {
+        for name in ["leases.db", "leases.db-wal", "once.json", "changes.json"] {
             assert_eq!(mode(&state.join(name)), 0o640, "{name}");
         }
         assert_eq!(mode(&outside), 0o666, "through a link");

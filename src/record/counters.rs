@@ -10,30 +10,36 @@ use crate::event::{
 /// One counter for each kind of message and each reason.
 #[derive(Debug)]
 pub struct Counts {
-    received: [AtomicU64; Message::ALL.len()],
-    sent: [AtomicU64; Message::ALL.len()],
-    dropped: [AtomicU64; DropReason::ALL.len()],
-    unanswered: [AtomicU64; Unanswered::ALL.len()],
-    tftp_refused: [AtomicU64; Refusal::ALL.len()],
-    http_refused: [AtomicU64; HttpRefusal::ALL.len()],
-    tftp_stopped: [AtomicU64; TransferStop::NAMES.len()],
-    upload_stopped: [AtomicU64; UploadStop::ALL.len()],
-    http_stopped: [AtomicU64; HttpStop::ALL.len()],
-    server: [AtomicU64; ServerFact::ALL.len()],
-    tftp: Transfers,
-    http: Transfers,
+    pub(super) received: [AtomicU64; Message::ALL.len()],
+    pub(super) sent: [AtomicU64; Message::ALL.len()],
+    pub(super) dropped: [AtomicU64; DropReason::ALL.len()],
+    pub(super) unanswered: [AtomicU64; Unanswered::ALL.len()],
+    pub(super) tftp_refused: [AtomicU64; Refusal::ALL.len()],
+    pub(super) http_refused: [AtomicU64; HttpRefusal::ALL.len()],
+    pub(super) tftp_stopped: [AtomicU64; TransferStop::NAMES.len()],
+    pub(super) upload_stopped: [AtomicU64; UploadStop::ALL.len()],
+    pub(super) http_stopped: [AtomicU64; HttpStop::ALL.len()],
+    pub(super) server: [AtomicU64; ServerFact::ALL.len()],
+    pub(super) tftp: Transfers,
+    pub(super) http: Transfers,
+    /// TFTP requests that only asked for the size of a file.
+    pub(super) size_probes: AtomicU64,
+    /// HTTP requests that were answered without content.
+    pub(super) http_answered: AtomicU64,
+    /// Bytes sent by HTTP, by the kinds of [`BYTE_KINDS`].
+    pub(super) http_bytes: [AtomicU64; BYTE_KINDS.len()],
 }
 
 /// Counters of file requests of one protocol.
 #[derive(Debug, Default)]
-struct Transfers {
-    sent: AtomicU64,
-    stopped: AtomicU64,
-    refused: AtomicU64,
+pub(super) struct Transfers {
+    pub(super) sent: AtomicU64,
+    pub(super) stopped: AtomicU64,
+    pub(super) refused: AtomicU64,
     /// Completed uploads.
-    received: AtomicU64,
+    pub(super) received: AtomicU64,
     /// Sent bytes of files.
-    bytes: AtomicU64,
+    pub(super) bytes: AtomicU64,
 }
 
 impl Default for Counts {
@@ -51,6 +57,9 @@ impl Default for Counts {
             server: zeros(),
             tftp: Transfers::default(),
             http: Transfers::default(),
+            size_probes: AtomicU64::new(0),
+            http_answered: AtomicU64::new(0),
+            http_bytes: zeros(),
         }
     }
 }
@@ -90,11 +99,15 @@ impl Counts {
                 add(&self.tftp.refused, 1);
                 add(&self.tftp_refused[*reason as usize], 1);
             }
-            Event::HttpSent { bytes, .. } => {
+            Event::HttpSent { file, bytes, .. } => {
                 add(&self.http.sent, 1);
                 add(&self.http.bytes, *bytes);
+                add(&self.http_bytes[byte_kind(file)], *bytes);
             }
-            Event::HttpStopped { bytes, reason, .. } => {
+            Event::TftpSizeProbe { .. } => add(&self.size_probes, 1),
+            Event::HttpAnswered { .. } => add(&self.http_answered, 1),
+            Event::HttpStopped { file, bytes, reason, .. } => {
+                add(&self.http_bytes[byte_kind(file)], *bytes);
                 add(&self.http.stopped, 1);
                 add(&self.http_stopped[*reason as usize], 1);
                 add(&self.http.bytes, *bytes);
@@ -112,9 +125,7 @@ impl Counts {
             | Event::BootLoop { .. }
             | Event::PoolExhausted { .. }
             | Event::NotKept { .. }
-            | Event::RogueServer { .. }
-            | Event::TftpSizeProbe { .. }
-            | Event::HttpAnswered { .. } => {}
+            | Event::RogueServer { .. } => {}
         }
     }
 
@@ -194,6 +205,30 @@ impl Transfers {
     }
 }
 
+/// The kinds of files by which the bytes sent by HTTP are counted.
+pub const BYTE_KINDS: [&str; 6] = ["loader", "script", "kernel", "initrd", "image", "other"];
+
+/// The place in [`BYTE_KINDS`] of the file `name`, as far as its name shows. The content is not read.
+fn byte_kind(name: &str) -> usize {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let begins = |words: &[&str]| words.iter().any(|word| last.starts_with(word));
+    let ends = |words: &[&str]| words.iter().any(|word| last.ends_with(word));
+    let kind = if begins(&["initrd", "initramfs"]) {
+        "initrd"
+    } else if begins(&["vmlinuz", "linux", "bzImage", "kernel"]) {
+        "kernel"
+    } else if ends(&[".ipxe", ".cfg", ".ks", ".yaml", ".yml", ".xml"]) || begins(&["grub.cfg"]) {
+        "script"
+    } else if ends(&[".efi", ".kpxe", ".pxe", ".kkpxe", ".lkrn", ".0"]) {
+        "loader"
+    } else if ends(&[".iso", ".img", ".squashfs", ".wim", ".raw", ".qcow2"]) {
+        "image"
+    } else {
+        "other"
+    };
+    BYTE_KINDS.iter().position(|known| *known == kind).unwrap_or(0)
+}
+
 /// The name of the counter of a refused HTTP request. It differs from the names of the DHCP and TFTP counters.
 fn http_counter(reason: HttpRefusal) -> &'static str {
     match reason {
@@ -220,4 +255,24 @@ fn listed(counts: &[(&'static str, u64)]) -> String {
         return "nothing".to_owned();
     }
     counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_shows_the_kind_of_a_file() {
+        for (name, kind) in [
+            ("debian/vmlinuz-6.1", "kernel"),
+            ("debian/initrd.gz", "initrd"),
+            ("boot.ipxe", "script"),
+            ("ipxe/snponly.efi", "loader"),
+            ("pxelinux.0", "loader"),
+            ("debian.iso", "image"),
+            ("efi/readme", "other"),
+        ] {
+            assert_eq!(BYTE_KINDS[byte_kind(name)], kind, "{name}");
+        }
+    }
 }

@@ -54,6 +54,7 @@ fn level_of_fact(fact: ServerFact) -> Level {
         | ServerFact::InterfaceChanged
         | ServerFact::ServiceChanged
         | ServerFact::Reloaded
+        | ServerFact::ChangeMade
         | ServerFact::ImagesBack => Level::INFO,
         ServerFact::StoreSlow
         | ServerFact::StoreReopened

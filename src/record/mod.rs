@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tracing::Level;
@@ -13,6 +14,7 @@ use crate::types::Timestamp;
 
 use activity::LastMessage;
 use counters::Counts;
+use gauges::Gauges;
 use level::level;
 use log_line::line;
 use rate_limit::{Budget, Kind};
@@ -24,8 +26,11 @@ pub use subscriber::{Batch, MAX_QUEUED, Subscriber};
 mod activity;
 mod counters;
 pub mod fields;
+mod gauges;
+mod histogram;
 mod level;
 mod log_line;
+pub mod metrics;
 pub mod rate_limit;
 mod repeats;
 mod subscriber;
@@ -43,6 +48,7 @@ struct Inner {
     clock: Clock,
     dhcp: LastMessage,
     counts: Counts,
+    gauges: Gauges,
     budget: Budget,
     repeats: Repeats,
     subscribers: Subscribers,
@@ -65,6 +71,7 @@ impl Recorder {
                 clock,
                 dhcp: LastMessage::default(),
                 counts: Counts::default(),
+                gauges: Gauges::default(),
                 budget: Budget::default(),
                 repeats: Repeats::default(),
                 subscribers: Subscribers::default(),
@@ -147,6 +154,36 @@ impl Recorder {
     /// occurred are included.
     pub fn reasons(&self) -> Vec<(&'static str, &'static str, u64)> {
         self.inner.counts.reasons()
+    }
+
+    /// Counts a DHCP reply that was sent `took` after the decision on its message.
+    pub fn reply_took(&self, took: Duration) {
+        self.inner.gauges.reply.observe(took);
+    }
+
+    /// Counts a transaction of the lease database.
+    pub fn commit_took(&self, took: Duration) {
+        self.inner.gauges.commit.observe(took);
+    }
+
+    /// Notes whether the last access to the lease database worked.
+    pub fn store_is_up(&self, is_up: bool) {
+        self.inner.gauges.store_up.store(is_up, Ordering::Relaxed);
+    }
+
+    /// Counts a reload of the configuration, which succeeded or not.
+    pub fn reloaded(&self, is_done: bool) {
+        let Gauges { reloads, failed_reloads, .. } = &self.inner.gauges;
+        let counter = if is_done { reloads } else { failed_reloads };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    fn gauges(&self) -> &Gauges {
+        &self.inner.gauges
     }
 
     /// Logs all counters.

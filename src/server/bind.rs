@@ -1,7 +1,6 @@
 //! Binds all sockets: turns the configuration into a server that is ready to run. `cli/serve.rs` calls it before the
 //! process gives up root's rights. It never answers a client.
 
-use std::io::ErrorKind;
 use std::sync::Arc;
 
 use tokio::sync::watch::channel;
@@ -12,19 +11,18 @@ use crate::api::reloader::Reloader;
 use crate::api::router;
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::content::folders;
-use crate::content::lookup::Files;
+use crate::config::changes::{Applied, apply};
+use crate::content::changes::ChangeStore;
 use crate::content::machines::MachineTable;
-use crate::content::once::BootState;
-use crate::images::Catalog;
+use crate::content::served_files::ServedFiles;
 use crate::net::StartError;
 use crate::net::served::{self, find_or_fail};
-use crate::net::snapshot::{Now, Snapshot};
+use crate::net::snapshot::Snapshot;
 use crate::record::Recorder;
 use crate::server::control::Control;
 use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::tftp::Transfers;
-use crate::server::watch::{Watch, out_of_reach};
+use crate::server::watch::{Start, Watch, out_of_reach};
 use crate::server::{Server, http};
 use crate::store::LeaseStorage;
 
@@ -42,6 +40,8 @@ impl Server {
         confine: impl FnOnce() -> Result<(), StartError>,
     ) -> Result<Server, StartError> {
         let recorder = Recorder::default();
+        let (config, start, damage) = with_changes(config, storage);
+        let config = &config;
         let (served, absent) = find_or_fail(config)?;
         let mut wrong = absent;
         if let Some(settings) = &config.dhcp {
@@ -49,19 +49,23 @@ impl Server {
         }
         let (sender, now) = channel(Arc::new(Snapshot::new(config.clone(), served)));
         let (mut summary, mut warnings) = (Vec::new(), wrong.clone());
+        warnings.extend(damage.into_iter().chain(start.unused.iter().cloned()));
         let known = MachineTable::new(now.clone(), recorder.clone());
-        let files = match config.tftp.is_some() || config.http.is_some() {
-            true => Some(open_files(config, storage, (&now, known.clone()), &mut warnings)?),
-            false => None,
-        };
         let parts = Parts {
             now: now.clone(),
-            files: files.clone(),
+            files: ServedFiles::default(),
             known,
             recorder: recorder.clone(),
             storage,
             commands: ToLoop::default(),
+            changes: start.changes.clone(),
         };
+        if config.tftp.is_some() || config.http.is_some() {
+            let (files, warning) = parts.open_files(config)?;
+            parts.files.set(files);
+            warnings.extend(warning);
+        }
+        let files = parts.files.clone();
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let (http, tftp) = bind_file_services(config, &parts, &mut summary)?;
         let (reloader, requests) = Reloader::new();
@@ -71,6 +75,7 @@ impl Server {
             state: config.state.as_path().into(),
             commands: parts.commands.clone(),
             reloader: reloader.clone(),
+            changes: start.changes.clone(),
             files: files.clone(),
             started: recorder.now(),
         };
@@ -82,7 +87,7 @@ impl Server {
             dhcp = sockets.start(config, &parts, (&mut lines, &mut warnings))?;
             summary.splice(0..0, lines);
         }
-        let watch = Watch::new(sender, requests, wrong);
+        let watch = Watch::new(sender, requests, start, wrong);
         let statistics = Arc::default();
         Ok(Server {
             dhcp,
@@ -107,7 +112,7 @@ fn bind_file_services(
     Parts { now, files, recorder, .. }: &Parts,
     summary: &mut Vec<String>,
 ) -> Result<(Option<http::threads::Bound>, Option<Transfers>), StartError> {
-    let Some(files) = files else { return Ok((None, None)) };
+    let Some(files) = files.get() else { return Ok((None, None)) };
     let mut http = None;
     if let Some(settings) = &config.http {
         let bound = http::threads::Bound::bind(settings, now, files.clone(), recorder)?;
@@ -123,33 +128,14 @@ fn bind_file_services(
     Ok((http, tftp))
 }
 
-/// Opens the folder of boot files and the state of the machines' `once`.
-fn open_files(
-    config: &Config,
-    storage: LeaseStorage,
-    (now, known): (&Now, MachineTable),
-    warnings: &mut Vec<String>,
-) -> Result<Files, StartError> {
-    if let Some((key, problem)) = folders::problems(config).into_iter().next() {
-        return Err(StartError(format!("`{key}`: {problem}")));
-    }
-    let catalog = Catalog::open_hiding(&config.images, folders::secrets(config)).map_err(|error| {
-        let advice = match error.kind() {
-            ErrorKind::NotFound => "; create it, or set `images` to another folder",
-            _ => "",
-        };
-        StartError(format!("{error}{advice}"))
-    })?;
-    catalog.reports().connect(known.recorder().reporter());
-    let boot_state = match storage {
-        LeaseStorage::OnDisk => {
-            let (boot_state, warning) = BootState::open(config);
-            warnings.extend(warning);
-            boot_state
-        }
-        LeaseStorage::InMemory => BootState::in_memory(config),
+/// The settings `file` with the changes of people, and a warning if these cannot be read.
+fn with_changes(file: &Config, storage: LeaseStorage) -> (Config, Start, Option<String>) {
+    let (changes, damage) = match storage {
+        LeaseStorage::OnDisk => ChangeStore::open(&file.state),
+        LeaseStorage::InMemory => (ChangeStore::default(), None),
     };
-    Ok(Files::new(catalog, known).with_boot_state(boot_state).following(now.clone()))
+    let Applied { config, unused } = apply(file, &changes.now());
+    (config, Start { file: Arc::new(file.clone()), changes, unused }, damage)
 }
 
 /// Binds the control socket. A server without leases has one only if its state folder exists already, because it stores

@@ -60,9 +60,21 @@ impl Serving {
         let tftp = self.tftp.iter().flat_map(|tftp| tftp.refused(snapshot));
         let mut problems: Vec<String> = http.chain(tftp).map(|error| error.to_string()).collect();
         problems.extend(self.dhcp.refused(snapshot));
-        match &self.dhcp.parts.files {
-            Some(files) if problems.is_empty() => files.move_to(config).err().into_iter().collect(),
-            _ => problems,
+        if !problems.is_empty() {
+            return problems;
+        }
+        let parts = &self.dhcp.parts;
+        match parts.files.get() {
+            Some(files) => files.move_to(config).err().into_iter().collect(),
+            None if config.tftp.is_none() && config.http.is_none() => Vec::new(),
+            None => match parts.open_files(config) {
+                Ok((files, warning)) => {
+                    warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+                    parts.files.set(files);
+                    Vec::new()
+                }
+                Err(StartError(problem)) => vec![problem],
+            },
         }
     }
 
@@ -85,7 +97,23 @@ impl Serving {
             self.closing.push(Service::Tftp(tftp));
         }
         self.closing.retain(|service| service.under_way() > 0);
-        let Some(files) = files else { return Ok(()) };
+        if self.closing.iter().all(|service| matches!(service, Service::Http(_))) {
+            self.tftp.iter_mut().for_each(Running::take_over);
+        }
+        let Some(files) = files.get() else { return Ok(()) };
+        if let Some(mut tftp) = self.tftp.take_if(|tftp| tftp.has_other_ports(snapshot)) {
+            let next = tftp.succeed((snapshot, now.clone()), files.clone(), recorder);
+            match next {
+                Ok(next) => {
+                    self.tftp = Some(next);
+                    self.closing.push(Service::Tftp(tftp));
+                }
+                Err(error) => {
+                    self.tftp = Some(tftp);
+                    return Err(error);
+                }
+            }
+        }
         if let Some(settings) = snapshot.config.http.as_ref().filter(|_| self.http.is_none()) {
             let bound = Bound::bind(settings, now, files.clone(), recorder)?;
             recorder.server(ServerFact::ServiceChanged, format!("HTTP on {}", bound.addresses()));

@@ -25,7 +25,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::api::reloader::Reloader;
-use crate::content::lookup::Files;
+use crate::content::served_files::ServedFiles;
 use crate::record::Recorder;
 use crate::server::control::Control;
 use crate::server::dhcp::running::{Dhcp, Parts, Ready};
@@ -43,7 +43,7 @@ pub struct Server {
     tftp: Option<Transfers>,
     http: Option<http::threads::Bound>,
     /// For the periodic check of their folder.
-    files: Option<Files>,
+    files: ServedFiles,
     watch: Watch,
     reloader: Reloader,
     recorder: Recorder,
@@ -129,12 +129,11 @@ impl Server {
 }
 
 /// Checks every second that the folder of boot files exists, so that its loss is logged before a client asks.
-async fn watch_folder(files: Option<Files>) -> Infallible {
+async fn watch_folder(files: ServedFiles) -> Infallible {
     const PAUSE: Duration = Duration::from_secs(1);
-    let Some(files) = files else { return std::future::pending().await };
     loop {
         sleep(PAUSE).await;
-        let files = files.clone();
+        let Some(files) = files.get().cloned() else { continue };
         // A network file system that does not respond blocks only this thread.
         let _ = spawn_blocking(move || files.check_folder()).await;
     }

@@ -20,6 +20,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::reloader::{Problems, Request};
 use crate::config::Config;
+use crate::config::changes::{Applied, apply};
+use crate::content::changes::ChangeStore;
 use crate::event::ServerFact;
 use crate::net::interface::Interface;
 use crate::net::readable::readable;
@@ -44,8 +46,24 @@ pub struct Watch {
     /// The configuration file; `None` if the server cannot reload.
     pub(super) source: Option<Source>,
     requests: mpsc::Receiver<Request>,
+    /// The settings of the file, without the changes of `changes`.
+    file: Arc<Config>,
+    changes: ChangeStore,
+    /// The changes that have no effect, one line each.
+    unused: Vec<String>,
+    /// The named interfaces that cannot be served, one line each.
+    absent: Vec<String>,
     /// The problems that were logged last.
     logged: BTreeSet<String>,
+}
+
+/// The settings with which a server starts: those of the file, and the changes to them.
+#[derive(Debug)]
+pub struct Start {
+    pub file: Arc<Config>,
+    pub changes: ChangeStore,
+    /// The changes that have no effect, one line each.
+    pub unused: Vec<String>,
 }
 
 impl Watch {
@@ -53,9 +71,12 @@ impl Watch {
     pub fn new(
         now: watch::Sender<Arc<Snapshot>>,
         requests: mpsc::Receiver<Request>,
+        start: Start,
         logged: Vec<String>,
     ) -> Watch {
-        Watch { now, source: None, requests, logged: logged.into_iter().collect() }
+        let Start { file, changes, unused } = start;
+        let logged = logged.into_iter().chain(unused.iter().cloned()).collect();
+        Watch { now, source: None, requests, file, changes, unused, absent: Vec::new(), logged }
     }
 
     pub fn now(&self) -> Now {
@@ -66,6 +87,7 @@ impl Watch {
     pub async fn follow(mut self, serving: &mut Serving) -> Infallible {
         // Without netlink, the next periodic check finds a change.
         let reports = netlink().ok();
+        let changes = self.changes.clone();
         loop {
             tokio::select! {
                 () = wait(reports.as_ref()) => {
@@ -75,23 +97,55 @@ impl Watch {
                         Err(error) => self.record_new([error.to_string()].into(), &serving.dhcp.parts.recorder),
                     }
                 }
-                Some(request) = self.requests.recv() => {
-                    let done = self.reload(serving).await;
-                    let recorder = &serving.dhcp.parts.recorder;
-                    match &done {
-                        Ok(()) => recorder.server(ServerFact::Reloaded, "the configuration is reloaded"),
-                        Err(problems) => {
-                            let kept = "the configuration is not reloaded: the server keeps the one that it has";
-                            for line in problems.iter().map(String::as_str).chain([kept]) {
-                                recorder.server(ServerFact::NotReloaded, line);
-                            }
-                        }
-                    }
-                    // The caller may have gone.
-                    let _ = request.send(done);
-                }
+                () = changes.ended() => self.apply_changes(serving),
+                Some(request) = self.requests.recv() => self.carry_out(request, serving).await,
             }
         }
+    }
+
+    async fn carry_out(&mut self, request: Request, serving: &mut Serving) {
+        match request {
+            Request::Reload(answer) => {
+                let done = self.reload(serving).await;
+                let recorder = &serving.dhcp.parts.recorder;
+                recorder.reloaded(done.is_ok());
+                match &done {
+                    Ok(()) => recorder.server(ServerFact::Reloaded, "the configuration is reloaded"),
+                    Err(problems) => {
+                        let kept = "the configuration is not reloaded: the server keeps the one that it has";
+                        for line in problems.iter().map(String::as_str).chain([kept]) {
+                            recorder.server(ServerFact::NotReloaded, line);
+                        }
+                    }
+                }
+                // The caller may have gone.
+                let _ = answer.send(done);
+            }
+            Request::ApplyChanges(answer) => {
+                self.apply_changes(serving);
+                let _ = answer.send(());
+            }
+        }
+    }
+
+    /// Publishes the settings of the file with the changes as they are now.
+    fn apply_changes(&mut self, serving: &mut Serving) {
+        let (config, unused) = self.with_changes(&self.file);
+        self.unused = unused;
+        let before = Arc::clone(&self.now.borrow());
+        let absent = self.absent.clone();
+        self.publish(Arc::new(config), (*before.interfaces).clone(), absent, serving);
+    }
+
+    /// The settings `file` with the changes as they are now, and the changes that have no effect. Unchanged settings
+    /// stay the same value, so that nothing follows them.
+    fn with_changes(&self, file: &Config) -> (Config, Vec<String>) {
+        let Applied { mut config, unused } = apply(file, &self.changes.now());
+        let before = self.now.borrow();
+        if config.dhcp == before.config.dhcp {
+            config.dhcp.clone_from(&before.config.dhcp);
+        }
+        (config, unused)
     }
 
     /// Reads and checks the configuration file, and publishes a snapshot with it.
@@ -100,13 +154,10 @@ impl Watch {
             self.source.clone().ok_or_else(|| vec!["this server has no configuration file".to_owned()])?;
         let read = Arc::clone(&source.read);
         let read = spawn_blocking(move || read()).await;
-        let mut config =
+        let file =
             read.map_err(|_| vec!["a fault in lanboot; please report it with the file".to_owned()])??;
         let before = Arc::clone(&self.now.borrow());
-        // Unchanged settings stay the same value, so that nothing follows them.
-        if config.dhcp == before.config.dhcp {
-            config.dhcp.clone_from(&before.config.dhcp);
-        }
+        let (config, unused) = self.with_changes(&file);
         let mut problems = needs_restart(&before.config, &config);
         let (served, absent) = find_or_fail(&config).map_err(|error| vec![error.to_string()])?;
         let snapshot = Snapshot::new(config, served.clone());
@@ -116,6 +167,7 @@ impl Watch {
         if !problems.is_empty() {
             return Err(problems);
         }
+        (self.file, self.unused) = (Arc::new(file), unused);
         self.publish(Arc::clone(&snapshot.config), served, absent, serving);
         (source.apply)(&snapshot.config);
         Ok(())
@@ -132,7 +184,9 @@ impl Watch {
         }
         let snapshot = Arc::clone(&self.now.borrow());
         let refused = serving.follow(&snapshot);
-        let mut wrong: BTreeSet<String> = absent.into_iter().collect();
+        let mut wrong: BTreeSet<String> = absent.iter().cloned().collect();
+        self.absent = absent;
+        wrong.extend(self.unused.iter().cloned());
         wrong.extend(refused.iter().map(ToString::to_string));
         let Snapshot { config, interfaces: served } = &*snapshot;
         if let Some(settings) = &config.dhcp {

@@ -1,11 +1,11 @@
-//! Creates the state folder with permissions that keep other users out.
+//! Creates the state folder with permissions that keep other users out, and replaces files in it.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-use crate::store::files::FOLDER_MODE;
+use crate::store::files::{FILE_MODE, FOLDER_MODE};
 
 /// Creates the state folder if it does not exist, accessible to its owner and group only.
 ///
@@ -24,10 +24,24 @@ pub fn create_state_folder(state: &Path) -> io::Result<()> {
     }
 }
 
+/// Replaces the content of a file in the state folder. After a crash the file has the old content or the new one.
+/// Blocks until the new content is on stable storage. Creates the folder if it is missing.
+///
+/// # Errors
+/// The error of the system call. The file then has the old content, or the new one if only the last step failed.
+pub fn replace_file(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    create_state_folder(folder)?;
+    let permissions = Permissions::from_mode(FILE_MODE);
+    let mut new = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().sync_all()?;
+    new.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -23,7 +23,7 @@ mod wal;
 
 pub use files::{DATABASE, FILE_MODE, FOLDER_MODE};
 pub use findings::Findings;
-pub use folder::create_state_folder;
+pub use folder::{create_state_folder, replace_file};
 pub use lease_store::{ClockMark, LeaseStorage, LeaseStore, StoreError, Uptime, shift_end};
 pub use lock::{give_to_owner, holder_of_lock};
 pub use memory::MemoryStore;

@@ -9,6 +9,8 @@ use crate::types::text::Escaped;
 /// The rule that chose a client's boot file. `Display` gives the key of config.yaml, as log lines show it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum Rule {
+    /// The next boot of the machine, which a person has chosen by `lanboot once` or the API.
+    Once,
     /// `boot` of the machine with this name.
     Machine(Arc<str>),
     /// `boot` of the class with this number in `dhcp.classes`, counted from 1.
@@ -32,6 +34,7 @@ pub enum Rule {
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Rule::Once => f.write_str("once"),
             Rule::Machine(name) => write!(f, "machine {}", Escaped(name.as_bytes())),
             Rule::Class(number) => write!(f, "class {number}"),
             Rule::Ipxe => f.write_str("boot.ipxe"),
@@ -58,6 +61,7 @@ mod tests {
     fn a_rule_is_displayed_as_its_key() {
         assert_eq!(Rule::Machine("node1".into()).to_string(), "machine node1");
         assert_eq!(Rule::Machine("a\nb".into()).to_string(), "machine a\\x0ab");
+        assert_eq!(Rule::Once.to_string(), "once");
         assert_eq!(Rule::Class(2).to_string(), "class 2");
         assert_eq!(Rule::Arch(Arch::UEFI_X64).to_string(), "boot.arch.uefi-x64");
         assert_eq!(Rule::Arch(Arch::from_number(999)).to_string(), "boot.arch.999");

@@ -16,6 +16,7 @@ pub mod arp;
 pub mod dhcp;
 pub mod frame;
 pub mod icmp;
+pub mod magic_packet;
 pub mod names;
 pub mod option;
 pub mod pxe;

@@ -6,6 +6,7 @@ mod docs;
 mod english;
 mod layering;
 mod logging;
+mod monitoring;
 mod reasons;
 mod rows;
 mod sizes;

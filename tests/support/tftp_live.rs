@@ -13,7 +13,7 @@ use lanboot::images::Catalog;
 use lanboot::net::quota::Quota;
 use lanboot::net::served::Served;
 use lanboot::net::snapshot::{Now, Snapshot};
-use lanboot::server::tftp::upload::Uploads;
+use lanboot::server::tftp::upload::{CurrentUploads, Uploads};
 use lanboot::server::tftp::{async_tftp, native};
 use lanboot::tftp::{Limits, Ports};
 use lanboot::wire::tftp::{ErrorCode, Mode, Options, Packet, Request};
@@ -81,7 +81,7 @@ impl Server {
         let dir = base.path().join("uploads");
         let folder = lanboot::config::Uploads { dir, max_size: 1 << 20, max_total: 16 << 20, max_files: 100 };
         let service = native::Service {
-            uploads: setup.uploads.then(|| Uploads::open(&folder).unwrap()),
+            uploads: CurrentUploads::new(setup.uploads.then(|| Uploads::open(&folder).unwrap())),
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
             now: setup.may_ask(),
             ports: setup.ports,

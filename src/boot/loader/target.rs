@@ -81,7 +81,17 @@ pub struct Machine {
     pub script: Option<Arc<str>>,
     /// The action for one boot, which comes before `boot`.
     pub once: Option<BootAction>,
+    /// The action for one boot that a person requested while the server runs. It comes before `once`.
+    pub requested: Option<OneTimeBoot>,
     pub vars: BTreeMap<String, Var>,
+}
+
+/// An action for one boot that does not stand in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneTimeBoot {
+    /// Distinguishes it from earlier ones with the same action.
+    pub number: u64,
+    pub action: BootAction,
 }
 
 /// The action of a machine for its next boot.
@@ -161,10 +171,18 @@ impl Targets {
         named.or_else(|| self.machine(mac, uuid))
     }
 
-    /// Returns the action of `machine` for its next boot. `had_once` says that its `once` is done.
-    pub fn next_boot(&self, machine: Option<&Machine>, is_once_done: bool) -> NextBoot {
+    /// Returns the action with this name in the configuration: that of a target, `local` or `menu`.
+    pub fn action(&self, name: &str) -> Option<BootAction> {
+        match name {
+            "local" => Some(BootAction::Local),
+            "menu" => Some(BootAction::Menu),
+            name => self.get(name).map(|target| BootAction::Target(Arc::clone(&target.name))),
+        }
+    }
+
+    /// Returns the action of `machine` for its next boot. `once` is the one for this boot alone.
+    pub fn next_boot(&self, machine: Option<&Machine>, once: Option<&BootAction>) -> NextBoot {
         let own = machine.and_then(|machine| {
-            let once = machine.once.as_ref().filter(|_| !is_once_done);
             let start = once.or(machine.boot.as_ref()).cloned().map(NextBoot::Start);
             start.or_else(|| machine.script.clone().map(NextBoot::Script))
         });
@@ -255,12 +273,13 @@ mod tests {
         let script =
             Machine { script: Some("x.ipxe".into()), once: Some(start("debian")), ..Machine::default() };
         let targets = Targets { default: Some(BootAction::Menu), ..Targets::default() };
-        assert_eq!(targets.next_boot(Some(&machine), false), NextBoot::Start(start("debian")));
-        assert_eq!(targets.next_boot(Some(&machine), true), NextBoot::Start(BootAction::Local));
-        assert_eq!(targets.next_boot(Some(&script), false), NextBoot::Start(start("debian")));
-        assert_eq!(targets.next_boot(Some(&script), true), NextBoot::Script("x.ipxe".into()));
-        assert_eq!(targets.next_boot(None, false), NextBoot::Start(BootAction::Menu));
-        assert_eq!(Targets::default().next_boot(Some(&Machine::default()), true), NextBoot::Default);
+        let once = start("debian");
+        assert_eq!(targets.next_boot(Some(&machine), Some(&once)), NextBoot::Start(start("debian")));
+        assert_eq!(targets.next_boot(Some(&machine), None), NextBoot::Start(BootAction::Local));
+        assert_eq!(targets.next_boot(Some(&script), Some(&once)), NextBoot::Start(start("debian")));
+        assert_eq!(targets.next_boot(Some(&script), None), NextBoot::Script("x.ipxe".into()));
+        assert_eq!(targets.next_boot(None, None), NextBoot::Start(BootAction::Menu));
+        assert_eq!(Targets::default().next_boot(Some(&Machine::default()), None), NextBoot::Default);
     }
 
     #[test]

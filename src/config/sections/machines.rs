@@ -164,6 +164,7 @@ pub(in crate::config) fn boot_machine(written: &MachineEntry) -> Option<target::
             _ => None,
         },
         once: written.once.as_ref().map(|at| at.value.clone()),
+        requested: None,
         vars: written.vars.clone(),
     })
 }

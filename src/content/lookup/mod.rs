@@ -8,8 +8,10 @@ use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
 use crate::config::Config;
+use crate::config::changes::NamedMachine;
 use crate::content::folders;
 use crate::content::generated::{self, TextRequest};
 use crate::content::log_once::LogOnce;
@@ -108,12 +110,23 @@ impl Files {
         self.boot_state().done(mac, &machine, by_person)
     }
 
+    /// Ends `once` of the entry of the machine `named`; see [`BootState::end_once_of_entry`].
+    ///
+    /// # Errors
+    /// If the change cannot be written to disk.
+    pub fn end_once_of_entry(&self, named: &NamedMachine) -> io::Result<bool> {
+        let boot_state = self.boot_state();
+        let entry = named.entry.as_deref().and_then(|name| boot_state.targets().named(name));
+        entry.map_or(Ok(false), |entry| boot_state.end_once_of_entry(entry))
+    }
+
     /// Records that the machine at `address` was sent the bytes `part` of the content `name`, whose size is `size`
     /// bytes. This may end its `once`.
     pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: Ipv4Addr) {
         // Most machines have no `once`, so this check avoids the lookups below.
         let boot_state = self.boot_state();
-        if !boot_state.targets().machines().iter().any(|machine| machine.once.is_some()) {
+        let has_once = |machine: &Machine| machine.once.is_some() || machine.requested.is_some();
+        if !boot_state.targets().machines().iter().any(has_once) {
             return;
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };

@@ -148,7 +148,9 @@ fn work(
         }
         if looked.elapsed() >= LOOK_AFTER {
             looked = Instant::now();
-            if let Err(error) = store.maintain() {
+            let maintained = store.maintain();
+            recorder.store_is_up(maintained.is_ok());
+            if let Err(error) = maintained {
                 faults.record(&error, 0, recorder);
             }
         }
@@ -173,8 +175,11 @@ fn store_and_answer(
     let leases: Vec<Lease> = batch.iter().flat_map(Promise::leases).cloned().collect();
     let began = Instant::now();
     let stored = store.commit(&leases);
+    let took = began.elapsed();
+    recorder.commit_took(took);
+    recorder.store_is_up(stored.is_ok());
     match &stored {
-        Ok(()) => faults.record_slow(began.elapsed(), batch.len(), recorder),
+        Ok(()) => faults.record_slow(took, batch.len(), recorder),
         Err(error) => faults.record(error, batch.len(), recorder),
     }
     let mut replies = Vec::with_capacity(batch.len());

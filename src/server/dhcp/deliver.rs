@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::Level;
 
@@ -33,7 +34,10 @@ pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: Vec<Deliver
 /// Records `record` if the reply was sent; otherwise logs the error and records the drop.
 pub fn report(sent: io::Result<()>, recorder: &Recorder, reply: &Outgoing, record: Record) {
     match sent {
-        Ok(()) => recorder.record_now(record),
+        Ok(()) => {
+            recorder.reply_took(reply.decided.elapsed());
+            recorder.record_now(record);
+        }
         Err(error) => {
             recorder.log_failure(Level::WARN, "cannot send a reply", || {
                 format!("on {} ({:?}): {error}", record.interface.as_deref().unwrap_or("?"), reply.route)
@@ -72,6 +76,12 @@ pub struct DelayedReply {
 }
 
 impl DelayedReply {
+    /// A reply to send after `wait`, which does not count as time that it took.
+    pub fn after(wait: Duration, sender: Sender, mut reply: Outgoing, record: Record) -> DelayedReply {
+        reply.decided += wait;
+        DelayedReply { sender, reply, record }
+    }
+
     /// Sends the reply, and records that or the drop.
     pub fn send(self, recorder: &Recorder) {
         report(self.sender.send(&self.reply), recorder, &self.reply, self.record);
@@ -86,5 +96,5 @@ pub(super) fn on(interface: &Arc<str>, record: Record) -> Record {
 /// Encodes `reply` for sending from the interface with this number.
 pub(super) fn outgoing(reply: &OutgoingReply, interface: u32) -> Outgoing {
     let OutgoingReply { message, route, server } = reply;
-    Outgoing { payload: message.encode(), route: *route, interface, server: *server }
+    Outgoing { payload: message.encode(), route: *route, interface, server: *server, decided: Instant::now() }
 }

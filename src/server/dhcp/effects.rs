@@ -176,7 +176,7 @@ impl DhcpServer {
             out.replies.push(delivery);
         } else {
             let Delivery { reply, record } = delivery;
-            self.proxy.later.send(DelayedReply { sender: self.sender(), reply, record }, wait);
+            self.proxy.later.send(DelayedReply::after(wait, self.sender(), reply, record), wait);
         }
     }
 }

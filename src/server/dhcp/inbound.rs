@@ -9,6 +9,7 @@ use crate::boot::plan::Mode;
 use crate::boot::policy::{Choice, Content};
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
+use crate::content::served_files::ServedFiles;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{AddressInUse, AddressObserver, FileFacts};
 use crate::dhcp::machines::Machine;
@@ -44,6 +45,16 @@ impl FileFacts for Option<Files> {
 
     fn size(&self, choice: &Choice, message: &Message) -> Option<u64> {
         self.as_ref().and_then(|files| files.size(&choice.file, message.mac()))
+    }
+}
+
+impl FileFacts for ServedFiles {
+    fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content {
+        self.get().map_or(Content::Unknown, |files| files.content_of(choice, message, server))
+    }
+
+    fn size(&self, choice: &Choice, message: &Message) -> Option<u64> {
+        self.get().and_then(|files| files.size(&choice.file, message.mac()))
     }
 }
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::api::commands::Command;
-use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
+use crate::content::served_files::ServedFiles;
 use crate::dhcp::engine::{Effects, Engine, Outcome};
 use crate::event::{Context, DropReason, ServerFact};
 use crate::net::datagram::Inbox;
@@ -76,8 +76,8 @@ pub struct DhcpServer {
     pub clock: Clock,
     /// Commands from the control socket.
     pub commands: Commands,
-    /// Finds the sizes of boot files; `None` if no files are served.
-    pub files: Option<Files>,
+    /// Finds the sizes of boot files, if files are served.
+    pub files: ServedFiles,
     /// The table of machines by address, which TFTP and HTTP look up.
     pub known: MachineTable,
     pub recorder: Recorder,
@@ -180,6 +180,9 @@ impl DhcpServer {
             Command::Usage(reply) => {
                 // The client may have disconnected.
                 let _ = reply.send(subnet_usage(&self.engine.book, &self.engine.settings, self.clock.now()));
+            }
+            Command::LeasesOf(mac, reply) => {
+                let _ = reply.send(self.engine.book.leases_of_mac(mac, self.clock.now()));
             }
         }
     }

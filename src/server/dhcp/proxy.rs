@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::boot::plan::Mode;
-use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
+use crate::content::served_files::ServedFiles;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
 use crate::dhcp::settings::Settings;
 use crate::event::{Context, DropReason, ServerFact};
@@ -36,8 +36,8 @@ use crate::net::readable::{cannot_receive, pause, readable};
 pub struct Proxy {
     /// The settings and the served interfaces, as they are now.
     pub now: Now,
-    /// Finds the sizes of boot files; `None` if no files are served.
-    pub files: Option<Files>,
+    /// Finds the sizes of boot files, if files are served.
+    pub files: ServedFiles,
     /// The table of machines by address, which TFTP and HTTP look up.
     pub known: MachineTable,
     /// The engine, which makes the decisions, and the effects of the current message.
@@ -182,7 +182,7 @@ impl Proxy {
             Effect::Record(record) => self.recorder.record(record),
             Effect::Send { reply, wait, record } => {
                 let (sender, reply) = (sender.clone(), outgoing(&reply, interface));
-                self.later.send(DelayedReply { sender, reply, record }, wait);
+                self.later.send(DelayedReply::after(wait, sender, reply, record), wait);
             }
             // These concern leases, and this engine gives none.
             Effect::Store(_)

@@ -8,10 +8,15 @@ use std::sync::Arc;
 use crate::api::commands::ToLoop;
 use crate::boot::plan::Mode;
 use crate::config::Config;
+use crate::content::changes::ChangeStore;
+use crate::content::folders;
 use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
+use crate::content::once::BootState;
+use crate::content::served_files::ServedFiles;
 use crate::dhcp::settings::Ports;
 use crate::event::ServerFact;
+use crate::images::Catalog;
 use crate::net::StartError;
 use crate::net::served::{describe_proxy, may_be};
 use crate::net::snapshot::{Now, Snapshot};
@@ -30,13 +35,42 @@ use crate::store::{LeaseStorage, create_state_folder};
 #[derive(Clone, Debug)]
 pub struct Parts {
     pub now: Now,
-    /// Finds the sizes of boot files; `None` if no files are served.
-    pub files: Option<Files>,
+    /// Finds the sizes of boot files, if files are served.
+    pub files: ServedFiles,
     pub known: MachineTable,
     pub recorder: Recorder,
     pub storage: LeaseStorage,
     /// Brings commands to the loop.
     pub commands: ToLoop,
+    /// The changes that people have made to the running server.
+    pub changes: ChangeStore,
+}
+
+impl Parts {
+    /// Opens the folder of boot files and the state of the machines' `once`. The text is a warning about the latter.
+    ///
+    /// # Errors
+    /// If the folder cannot be served, with advice.
+    pub fn open_files(&self, config: &Config) -> Result<(Files, Option<String>), StartError> {
+        if let Some((key, problem)) = folders::problems(config).into_iter().next() {
+            return Err(StartError(format!("`{key}`: {problem}")));
+        }
+        let catalog = Catalog::open_hiding(&config.images, folders::secrets(config)).map_err(|error| {
+            let advice = match error.kind() {
+                io::ErrorKind::NotFound => "; create it, or set `images` to another folder",
+                _ => "",
+            };
+            StartError(format!("{error}{advice}"))
+        })?;
+        catalog.reports().connect(self.recorder.reporter());
+        let (boot_state, warning) = match self.storage {
+            LeaseStorage::OnDisk => BootState::open(config),
+            LeaseStorage::InMemory => (BootState::in_memory(config), None),
+        };
+        let boot_state = boot_state.with_changes(self.changes.clone());
+        let files = Files::new(catalog, self.known.clone()).with_boot_state(boot_state);
+        Ok((files.following(self.now.clone()), warning))
+    }
 }
 
 /// The bound sockets and the open store, before any thread runs.
@@ -79,7 +113,7 @@ impl Sockets {
         (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
     ) -> Result<Option<Ready>, StartError> {
         let Some(settings) = &config.dhcp else { return Ok(None) };
-        let Parts { now, files, known, recorder, storage, commands } = parts.clone();
+        let Parts { now, files, known, recorder, storage, commands, .. } = parts.clone();
         let later = DelayedSender::start(recorder.clone())
             .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
         let (engine, senders, clock) = (boot_engine(settings), Senders::default(), recorder.clock());

@@ -47,7 +47,7 @@ impl Bench {
         let proxy = Proxy {
             engine: boot_engine(&settings),
             now: changes.clone(),
-            files: None,
+            files: ServedFiles::default(),
             known: MachineTable::default(),
             senders: Default::default(),
             clock: Clock::start(),
@@ -66,7 +66,7 @@ impl Bench {
             checker: Checker::default(),
             clock,
             commands: Commands::default(),
-            files: None,
+            files: ServedFiles::default(),
             known: MachineTable::default(),
             recorder,
         };
@@ -318,6 +318,7 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
         route: Route::Unicast(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 0)),
         interface: 0,
         server: Ipv4Addr::LOCALHOST,
+        decided: std::time::Instant::now(),
     };
     let client = Client { firmware: Firmware::Other, arch: None };
     let offer = Event::Answered {

@@ -22,8 +22,8 @@ use crate::net::served::Served;
 use crate::net::snapshot::{Now, Snapshot};
 use crate::net::{StartError, bind_error};
 use crate::record::Recorder;
-use crate::server::tftp::upload::Uploads;
-use crate::tftp::Engine;
+use crate::server::tftp::upload::{CurrentUploads, Uploads};
+use crate::tftp::{Engine, Ports};
 
 /// TFTP listeners that are bound but not served yet.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Running {
     listeners: Listeners<Arc<native::Listener>>,
     settings: Tftp,
     engine: RunningEngine,
+    /// Whether another server still reads the listeners, for its last transfers through a single port.
+    is_waiting: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,11 @@ impl Transfers {
 
     /// Starts to serve.
     pub fn start(self, recorder: &Recorder) -> io::Result<Running> {
+        self.start_waiting(recorder, false)
+    }
+
+    /// Starts to serve. If `is_waiting`, another server reads the listeners and passes the requests on.
+    fn start_waiting(self, recorder: &Recorder, is_waiting: bool) -> io::Result<Running> {
         let Transfers { listeners, settings, files, uploads, now } = self;
         uploads.iter().for_each(|uploads| uploads.report_to(recorder.reporter()));
         let (recorder, sent_by, ports) = (recorder.clone(), files.clone(), settings.ports);
@@ -90,8 +97,10 @@ impl Transfers {
             recorder.record(Record { at: recorder.now(), interface: None, machine, event });
         };
         let engine = if settings.engine == Engine::Native {
+            let uploads = CurrentUploads::new(uploads);
             let service = native::Service { files, uploads, ports, now, record };
-            RunningEngine::Native(native::start(all(&listeners), service)?)
+            let read = if is_waiting { Arc::from([]) } else { all(&listeners) };
+            RunningEngine::Native(native::start(read, service)?)
         } else {
             let (under_way, closing) = (Quota::default(), Arc::default());
             let (counted, closed) = (under_way.clone(), Arc::clone(&closing));
@@ -100,7 +109,7 @@ impl Transfers {
             let task = tokio::spawn(async_tftp::serve_all(receiver, service));
             RunningEngine::AsyncTftp { task, listeners: sender, under_way, closing }
         };
-        Ok(Running { listeners, settings, engine })
+        Ok(Running { listeners, settings, engine, is_waiting })
     }
 }
 
@@ -108,6 +117,11 @@ fn open_uploads(settings: &config::Uploads) -> Result<Uploads, StartError> {
     Uploads::open(settings).map_err(|error| {
         let advice = match error.kind() {
             io::ErrorKind::NotFound => format!("; {}", settings.creation_hint()),
+            io::ErrorKind::PermissionDenied => {
+                "; a running lanboot may use only the folders of its start, so this \
+                                                may need a restart of lanboot"
+                    .to_owned()
+            }
             _ => String::new(),
         };
         StartError(format!("{error}{advice}"))
@@ -118,14 +132,20 @@ impl Running {
     /// Updates limits and listeners for `snapshot`. Running transfers continue. Returns whether the listeners changed,
     /// and the errors of listeners that could not be opened.
     pub fn follow(&mut self, snapshot: &Snapshot) -> (bool, Vec<StartError>) {
+        let mut failed = Vec::new();
         if let Some(settings) = &snapshot.config.tftp {
+            if settings.uploads != self.settings.uploads {
+                failed.extend(self.set_uploads(settings).err());
+            }
             self.settings = settings.clone();
         }
         if let RunningEngine::Native(engine) = &self.engine {
             engine.set_limits(&self.settings.limits);
         }
-        let (changed, refused) = update_listeners(&mut self.listeners, &self.settings, &snapshot.interfaces);
-        if changed {
+        let (changed, mut refused) =
+            update_listeners(&mut self.listeners, &self.settings, &snapshot.interfaces);
+        refused.extend(failed);
+        if changed && !self.is_waiting {
             let listeners = all(&self.listeners);
             match &self.engine {
                 RunningEngine::Native(engine) => engine.listen(&listeners),
@@ -151,17 +171,72 @@ impl Running {
         }
     }
 
+    fn set_uploads(&mut self, settings: &Tftp) -> Result<(), StartError> {
+        let uploads = settings.uploads.as_ref().map(open_uploads).transpose()?;
+        if let RunningEngine::Native(engine) = &mut self.engine {
+            engine.set_uploads(uploads);
+        }
+        Ok(())
+    }
+
+    /// Whether `snapshot` has other ports for transfers, which needs [`Running::succeed`].
+    pub fn has_other_ports(&self, snapshot: &Snapshot) -> bool {
+        snapshot.config.tftp.as_ref().is_some_and(|new| new.ports != self.settings.ports)
+    }
+
+    /// Starts another server with the settings of `snapshot` at the same listeners, which gets all new requests. This one
+    /// only finishes its transfers.
+    ///
+    /// # Errors
+    /// If the kernel provides no thread or descriptor, or the upload folder cannot be opened.
+    pub fn succeed(
+        &mut self,
+        (snapshot, now): (&Snapshot, Now),
+        files: Files,
+        recorder: &Recorder,
+    ) -> Result<Running, StartError> {
+        let settings = snapshot.config.tftp.as_ref().unwrap_or(&self.settings).clone();
+        let uploads = settings.uploads.as_ref().map(open_uploads).transpose()?;
+        let listeners = self.listeners.iter().map(|(at, listener)| (*at, Arc::clone(listener))).collect();
+        // With a single port, only the one that has the transfers can read it.
+        let is_waiting = self.settings.ports == Ports::Single && self.under_way() > 0;
+        let next = Transfers { listeners, settings, files, uploads, now };
+        let next = next.start_waiting(recorder, is_waiting);
+        let next = next.map_err(|error| StartError(format!("cannot start TFTP: {error}")))?;
+        if let (RunningEngine::Native(old), RunningEngine::Native(new)) = (&self.engine, &next.engine) {
+            if is_waiting {
+                old.leave_requests_to(new);
+            } else {
+                old.listen(&Arc::from([]));
+            }
+        }
+        Ok(next)
+    }
+
+    /// Reads the listeners, because the server of before has ended.
+    pub fn take_over(&mut self) {
+        if std::mem::take(&mut self.is_waiting)
+            && let RunningEngine::Native(engine) = &self.engine
+        {
+            engine.listen(&all(&self.listeners));
+        }
+    }
+
     /// The addresses that `snapshot` adds by another port or other addresses in the configuration, and that cannot be
-    /// bound. Nothing changes.
+    /// bound; and why its upload folder cannot be used. Nothing changes.
     pub fn refused(&self, snapshot: &Snapshot) -> Vec<StartError> {
         let Some(new) = &snapshot.config.tftp else { return Vec::new() };
+        let uploads = new.uploads.as_ref().filter(|_| new.uploads != self.settings.uploads);
+        let mut refused: Vec<StartError> =
+            uploads.and_then(|uploads| open_uploads(uploads).err()).into_iter().collect();
         if (new.port, &new.listen) == (self.settings.port, &self.settings.listen) {
-            return Vec::new();
+            return refused;
         }
         let wanted = listen_addresses(&new.listen, new.port, &snapshot.interfaces);
         let missing = wanted.into_iter().filter(|at| self.listeners.iter().all(|(open, _)| open != at));
         let explain = |at, error| bind_error::explain(at, "tftp.port", false, &error);
-        missing.filter_map(|at| native::listen(at).err().map(|error| explain(at, error))).collect()
+        refused.extend(missing.filter_map(|at| native::listen(at).err().map(|error| explain(at, error))));
+        refused
     }
 
     /// Closes the listeners and accepts no more transfers. Those that run continue.

@@ -34,6 +34,25 @@ pub struct Uploads {
     threads: Arc<Threads>,
 }
 
+/// The uploads as the settings say now; `None` if they are off. Cheap to clone; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct CurrentUploads(Arc<Mutex<Option<Uploads>>>);
+
+impl CurrentUploads {
+    pub fn new(uploads: Option<Uploads>) -> CurrentUploads {
+        CurrentUploads(Arc::new(Mutex::new(uploads)))
+    }
+
+    pub fn get(&self) -> Option<Uploads> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Grants new uploads by `uploads` from now on. Returns the one of before, whose uploads continue.
+    pub fn replace(&self, uploads: Option<Uploads>) -> Option<Uploads> {
+        std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), uploads)
+    }
+}
+
 #[derive(Debug, Default)]
 struct Threads {
     stopping: AtomicBool,

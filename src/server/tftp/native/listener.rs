@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::send::SendMethod;
 use crate::content::lookup::Files;
 use crate::net::snapshot::Now;
-use crate::server::tftp::upload::Uploads;
+use crate::server::tftp::upload::CurrentUploads;
 use crate::tftp::{Limits, Ports};
 
 /// Everything that transfers need. `record` is called for each event and must not block.
 #[derive(Clone, Debug)]
 pub struct Service<F> {
     pub files: Files,
-    /// The upload folder; `None` if uploads are off.
-    pub uploads: Option<Uploads>,
+    /// The upload folder, if uploads are on.
+    pub uploads: CurrentUploads,
     /// The source ports of transfers.
     pub ports: Ports,
     /// The limits, the allowed clients and the served networks.

@@ -30,7 +30,7 @@ use std::thread::JoinHandle;
 
 use crate::event::Event;
 use crate::net::fd_limit;
-use crate::server::tftp::upload::Uploads;
+use crate::server::tftp::upload::{CurrentUploads, Uploads};
 use crate::tftp::{Limits, Ports};
 
 pub use listener::{Listener, Listeners, Service};
@@ -48,7 +48,9 @@ const MAX_THREADS: usize = 8;
 pub struct Engine {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
-    uploads: Option<Uploads>,
+    uploads: CurrentUploads,
+    /// Upload folders of earlier settings, whose last uploads may still be running.
+    replaced: Vec<Uploads>,
 }
 
 /// Serves the requests that arrive at `listeners` until [`Engine::stop`].
@@ -71,7 +73,7 @@ where
     let max_spare = (descriptors / 16 / count).min(SPARE);
     let shared = Arc::new(Shared::new(&service, count, descriptors)?);
     let (threads, uploads) = (Vec::with_capacity(count), service.uploads.clone());
-    let mut engine = Engine { shared: Arc::clone(&shared), threads, uploads };
+    let mut engine = Engine { shared: Arc::clone(&shared), threads, uploads, replaced: Vec::new() };
     for number in 0..count {
         let (shared, listeners, service) = (Arc::clone(&shared), Arc::clone(&listeners), service.clone());
         let setup = Setup::new(number, shared, listeners, service, max_spare)?;
@@ -90,6 +92,18 @@ impl Engine {
     /// Changes the limits on transfers. Running transfers continue.
     pub fn set_limits(&self, limits: &Limits) {
         self.shared.set_limits(limits);
+    }
+
+    /// Grants new uploads by `uploads` from now on. Running ones continue.
+    pub fn set_uploads(&mut self, uploads: Option<Uploads>) {
+        self.replaced.extend(self.uploads.replace(uploads));
+    }
+
+    /// Leaves all new requests to `other`, which serves the same listeners. With a single port, this server goes on
+    /// reading it for its transfers, and passes the rest on.
+    pub fn leave_requests_to(&self, other: &Engine) {
+        // There is a successor already only if this is called twice.
+        let _ = self.shared.successor.set(Arc::clone(&other.shared));
     }
 
     /// Replaces the listeners. Transfers continue.
@@ -119,7 +133,7 @@ impl Engine {
             }
         }
         // No thread can start another upload now.
-        self.uploads.iter().for_each(Uploads::stop);
+        self.uploads.get().iter().chain(&self.replaced).for_each(Uploads::stop);
     }
 }
 

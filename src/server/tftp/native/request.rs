@@ -52,6 +52,11 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     pub fn on_datagram(&mut self, arrival: Arrival<'_>) {
         let Arrival { datagram, envelope, now, .. } = arrival;
         let flow = arrival.flow();
+        // After a change of `tftp.ports`, this thread reads a single port only for the transfers that it has.
+        if let Some(successor) = self.shared.successor.get().filter(|_| self.sessions.find(&flow).is_none()) {
+            let (listener, datagram) = (Arc::clone(arrival.listener), datagram.into());
+            return successor.send_command(0, Command::Judge { listener, datagram, envelope });
+        }
         let is_request = matches!(datagram, [0, 1 | 2, ..]);
         let is_whole = envelope.len <= datagram.len();
         let packet = if is_whole { Packet::decode(datagram) } else { Err(BadPacket::TooLong) };
@@ -162,7 +167,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
 
     /// Starts an upload in a separate thread.
     fn write_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
-        let Some(uploads) = self.service.uploads.clone() else { return Err(Refusal::Upload.into()) };
+        let Some(uploads) = self.service.uploads.get() else { return Err(Refusal::Upload.into()) };
         let (flow, listener) = (arrival.flow(), arrival.listener);
         let id = self.admit(arrival)?;
         self.shared.table().mark_upload(id);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -29,6 +29,8 @@ pub struct Shared {
     pub command_queues: Vec<CommandQueue>,
     /// Set when no more transfers may start.
     pub closing: AtomicBool,
+    /// The server that has taken over all requests, because `tftp.ports` is another one now.
+    pub successor: OnceLock<Arc<Shared>>,
     /// Whether there are enough descriptors for second sockets (`unknown_tid.rs`), so that no transfer lacks one.
     pub answers_unknown_tids: bool,
     /// Cache of files that several transfers send.
@@ -78,6 +80,7 @@ impl Shared {
             table: Mutex::new(TransferTable::new(&limits, matches!(service.ports, Ports::Range { .. }))),
             command_queues,
             closing: AtomicBool::new(false),
+            successor: OnceLock::new(),
             answers_unknown_tids: limits.max_transfers.saturating_mul(4) <= descriptors,
             read_cache: Arc::default(),
         })
