@@ -13,13 +13,17 @@ use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, Rule};
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 pub use record::{Context, Record};
+pub use reservation::NotKept;
 pub use server::{Reporter, Reports, ServerFact};
+pub use tftp::{TransferEnd, TransferStop};
 
 #[macro_use]
 mod reason;
 mod http;
 mod record;
+mod reservation;
 mod server;
+mod tftp;
 
 /// One thing that happened. The enum is closed on purpose: nothing outside it can be logged or counted.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -247,66 +251,6 @@ pub struct Client {
     pub arch: Option<Arch>,
 }
 
-/// The reason why a client does not get its reserved address.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NotKept {
-    /// Another client has a lease of the address.
-    Leased {
-        /// The hardware address of that client, if it is an Ethernet address.
-        holder: Option<MacAddr>,
-        client: ClientId,
-    },
-    /// Another machine was found at the address.
-    InUse,
-    /// The address is in another subnet of the interface, which does not share the wire of the client's subnet.
-    OtherSubnet {
-        /// The subnet of the address.
-        subnet: Ipv4Network,
-        /// The subnet of the client.
-        of_client: Ipv4Network,
-    },
-    /// The subnet of the address is for classes that the machine is not in.
-    Class {
-        /// The subnet of the address.
-        subnet: Ipv4Network,
-    },
-}
-
-/// The end of a TFTP transfer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TransferEnd {
-    /// The client acknowledged the last block.
-    Sent,
-    /// The client only asked for the size.
-    SizeProbe,
-    /// The transfer ended before the client acknowledged the last block.
-    Stopped(TransferStop),
-}
-
-/// The reason why a TFTP transfer ended before the end of the file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TransferStop {
-    /// The client stopped sending acknowledgements.
-    Silent,
-    /// The client sent an ERROR.
-    Refused {
-        /// The error code (RFC 1350 section 5).
-        code: u16,
-        /// The error message as the client sent it.
-        message: String,
-    },
-    /// ICMP reported the client's port as unreachable.
-    Unreachable,
-    /// The client sent a new request from the same port.
-    Replaced,
-    /// The client was silent and its place was needed for another transfer.
-    Evicted,
-    /// The file could no longer be read, or became shorter.
-    Unreadable,
-    /// lanboot is shutting down.
-    ServerStops,
-}
-
 impl Event {
     /// Returns the DHCP client that the event is about, if there is one.
     pub fn client(&self) -> Option<&Client> {
@@ -369,26 +313,6 @@ impl Event {
             event => *event.peer()?.ip(),
         };
         (!address.is_unspecified()).then_some(address.into())
-    }
-}
-
-impl TransferStop {
-    /// The names of all reasons. [`TransferStop::name`] returns one of them.
-    pub const NAMES: [&str; 7] =
-        ["silent", "client_error", "unreachable", "replaced", "evicted", "unreadable", "server_stops"];
-
-    /// Returns the stable name.
-    pub fn name(&self) -> &'static str {
-        let [silent, client_error, unreachable, replaced, evicted, unreadable, server_stops] = Self::NAMES;
-        match self {
-            TransferStop::Silent => silent,
-            TransferStop::Refused { .. } => client_error,
-            TransferStop::Unreachable => unreachable,
-            TransferStop::Replaced => replaced,
-            TransferStop::Evicted => evicted,
-            TransferStop::Unreadable => unreadable,
-            TransferStop::ServerStops => server_stops,
-        }
     }
 }
 
