@@ -252,7 +252,7 @@ mod tests {
         let subscriber = tracing_subscriber::fmt().with_writer(Writer(Arc::clone(&lines))).finish();
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..5000 {
-                tracing::warn!(target: "lanboot::content::log_once", "a template is wrong for {number}");
+                tracing::warn!(target: "lanboot::content::lookup", "a template is wrong for {number}");
                 tracing::warn!(target: "lanboot::record", "bounded by its kind");
             }
             lines.budget.log_left_out();

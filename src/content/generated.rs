@@ -6,7 +6,7 @@ use crate::boot::loader::target::{BootAction, NextBoot, SCRIPT};
 use crate::boot::name::BootName;
 use crate::boot::policy::DEFAULT_IPXE;
 use crate::content::asker::Asker;
-use crate::content::log_once::LogOnce;
+use crate::content::log_once::{Fault, LogOnce};
 use crate::content::once::BootState;
 use crate::content::subject::Subject;
 use crate::event::Refusal;
@@ -75,12 +75,11 @@ pub fn is_script(name: &BootName, asker: &Asker, boot_state: &BootState) -> bool
 fn render(request: TextRequest<'_>, loader: Loader, start: &BootAction) -> Result<String, Refusal> {
     let TextRequest { name, subject, boot_state, log_once } = request;
     let rendered = script(loader, start, boot_state.targets(), &subject.facts, boot_state.served());
-    let whom = subject.facts.label();
-    let problem = rendered
-        .as_ref()
-        .err()
-        .map(|error| format!("cannot make {name} for {whom}: {}: {}", error.key, error.reason));
-    log_once.report(name.as_str(), whom, problem);
+    let fault = rendered.as_ref().err().map(|error| {
+        let (whom, what) = (subject.facts.label(), format!("{}: {}", error.key, error.reason));
+        Fault { line: format!("cannot make {name} for {whom}: {what}"), what }
+    });
+    log_once.report(name.as_str(), &subject.facts, fault);
     rendered.map_err(|_| Refusal::Template)
 }
 

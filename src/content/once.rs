@@ -21,9 +21,11 @@ use crate::boot::name::BootName;
 use crate::config::Config;
 use crate::content::changes::ChangeStore;
 use crate::content::machines::{KnownMachine, own_names};
+use crate::event::{Event, Record};
 use crate::http;
+use crate::record::Recorder;
 use crate::store::replace_file;
-use crate::types::{Escaped, MacAddr};
+use crate::types::{MacAddr, MachineId};
 
 /// The name of the file in the state folder.
 pub const FILE: &str = "once.json";
@@ -37,6 +39,8 @@ pub struct BootState {
     /// `None` without any targets and machines.
     config: Option<Arc<Config>>,
     shared: Arc<Shared>,
+    /// Records each end of a `once`; `None` outside of the server.
+    recorder: Option<Recorder>,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +110,13 @@ impl BootState {
     /// The same state for another configuration. A `once` that `config` no longer has is ignored.
     #[must_use]
     pub fn with_config(&self, config: &Arc<Config>) -> BootState {
-        BootState { config: Some(Arc::clone(config)), shared: Arc::clone(&self.shared) }
+        BootState { config: Some(Arc::clone(config)), ..self.clone() }
+    }
+
+    /// The same state, which records each end of a `once` with `recorder`.
+    #[must_use]
+    pub fn with_recorder(self, recorder: Recorder) -> BootState {
+        BootState { recorder: Some(recorder), ..self }
     }
 
     /// Loads the state for `config` from its state folder. The text is a warning if that fails.
@@ -150,18 +160,18 @@ impl BootState {
         let on_disk = Mutex::new(finished.by_machine.clone());
         let (finished, progress) = (Mutex::new(finished), Mutex::default());
         let shared = Shared { finished, file, progress, on_disk, ..Shared::default() };
-        BootState { config: Some(Arc::new(config.clone())), shared: Arc::new(shared) }
+        BootState { config: Some(Arc::new(config.clone())), shared: Arc::new(shared), recorder: None }
     }
 
     /// Takes into account the targets that people choose while the server runs. Call it before the state is shared.
     #[must_use]
     pub fn with_changes(self, changes: ChangeStore) -> BootState {
-        let BootState { config, shared } = self;
+        let BootState { config, shared, recorder } = self;
         let shared = match Arc::try_unwrap(shared) {
             Ok(shared) => Arc::new(Shared { changes, ..shared }),
             Err(shared) => shared,
         };
-        BootState { config, shared }
+        BootState { config, shared, recorder }
     }
 
     pub fn targets(&self) -> &Targets {
@@ -293,9 +303,14 @@ impl BootState {
             let Some(key) = key_of(machine) else { return false };
             self.finished().by_machine.insert(key, once.name().to_owned());
         }
-        let then = machine.boot.as_ref().map(|start| format!(" and starts {} next", start.name()));
-        let (name, why) = (Escaped(machine.name.as_bytes()), Escaped(why.as_bytes()));
-        tracing::info!("once {} of {name} is over: {why}{}", once.name(), then.unwrap_or_default());
+        if let Some(recorder) = &self.recorder {
+            let next = machine.boot.as_ref().map(|start| start.name().to_owned());
+            let event = Event::OnceEnded { target: once.name().to_owned(), why: why.to_owned(), next };
+            let (mac, uuid, name) =
+                (machine.macs.first().copied(), machine.uuid, Some(machine.name.as_str().into()));
+            let machine = Some(MachineId { mac, uuid, client: None, name });
+            recorder.record(Record { at: recorder.now(), interface: None, machine, event });
+        }
         true
     }
 

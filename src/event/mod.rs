@@ -81,6 +81,32 @@ pub enum Event {
         /// Whether the machine runs an iPXE that loads itself, or seems to, and gets the script from now on.
         gets_script: bool,
     },
+    /// A machine boots from the network, and no boot file is configured for its architecture.
+    NoFileForArchitecture { client: Client },
+    /// The boot file that a reply has just named is missing in boot-images/.
+    FileMissing {
+        client: Client,
+        file: Arc<str>,
+        rule: Rule,
+        /// The set of `lanboot images add` that has the file.
+        set: Option<&'static str>,
+    },
+    /// A template or a generated script has a fault, so that the machine does not get it.
+    TextFailed {
+        /// The file's name under boot-images/.
+        file: String,
+        /// The line for the log: the fault, its place, and the machine.
+        problem: String,
+    },
+    /// The machine's `once` is over.
+    OnceEnded {
+        /// The target of the `once`.
+        target: String,
+        /// What ended it.
+        why: String,
+        /// The target that the machine starts next, if it has one.
+        next: Option<String>,
+    },
     /// A client got no address because the pool of its subnet is full.
     PoolExhausted {
         subnet: Ipv4Network,
@@ -258,6 +284,8 @@ impl Event {
             Event::Received { client, .. }
             | Event::Answered { client, .. }
             | Event::BootLoop { client, .. }
+            | Event::NoFileForArchitecture { client }
+            | Event::FileMissing { client, .. }
             | Event::Released { client, .. }
             | Event::Declined { client, .. }
             | Event::NotKept { client, .. }
@@ -265,6 +293,8 @@ impl Event {
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
             | Event::Server { .. }
+            | Event::TextFailed { .. }
+            | Event::OnceEnded { .. }
             | Event::ProxyArp { .. }
             | Event::DuplicateClientId { .. }
             | Event::AmbiguousAddress { .. }

@@ -123,6 +123,10 @@ impl Counts {
             | Event::DuplicateClientId { .. }
             | Event::AmbiguousAddress { .. }
             | Event::BootLoop { .. }
+            | Event::NoFileForArchitecture { .. }
+            | Event::FileMissing { .. }
+            | Event::TextFailed { .. }
+            | Event::OnceEnded { .. }
             | Event::PoolExhausted { .. }
             | Event::NotKept { .. }
             | Event::RogueServer { .. } => {}

@@ -105,6 +105,8 @@ impl<'r> Fields<'r> {
             Event::BootLoop { file, within, .. } => {
                 Fields { file: Some(file), took: Some(*within), ..fields }
             }
+            Event::FileMissing { file, rule, .. } => Fields { file: Some(file), rule: Some(rule), ..fields },
+            Event::TextFailed { file, .. } => Fields { file: Some(file), ..fields },
             Event::Dropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             Event::TftpUnanswered { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             event => fields.of_transfer(event),

@@ -19,6 +19,9 @@ pub fn level(event: &Event) -> Level {
         | Event::Conflict { .. }
         | Event::ProxyArp { .. }
         | Event::BootLoop { .. }
+        | Event::NoFileForArchitecture { .. }
+        | Event::FileMissing { .. }
+        | Event::TextFailed { .. }
         | Event::PoolExhausted { .. }
         | Event::NotKept { .. }
         | Event::DuplicateClientId { .. }

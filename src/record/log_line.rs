@@ -63,6 +63,14 @@ pub fn line(record: &Record) -> String {
             format!("dropped({interface}){client} reason={}", reason.name())
         }
         Event::Server { text, .. } => text.clone(),
+        Event::NoFileForArchitecture { client } => {
+            format!("no_file_for_architecture({interface}) {}: {}", who(record, client), no_file(client))
+        }
+        Event::FileMissing { client, file, rule, set } => {
+            let client = who(record, client);
+            format!("file_missing({interface}) {client} file={file} rule={rule}: {}", missing(file, *set))
+        }
+        Event::TextFailed { problem, .. } => escaped(problem).to_string(),
         event => tftp_line(record, event),
     }
 }
@@ -80,6 +88,38 @@ fn boot_loop(record: &Record, interface: &str, event: &Event) -> String {
     };
     let (who, within) = (who(record, client), within.as_secs());
     format!("loop({interface}) {who} was given {file} {times} times in {within} s: {why}")
+}
+
+/// What to do for a client without a boot file.
+fn no_file(client: &Client) -> String {
+    let Some(arch) = client.arch else {
+        return "it states no architecture, so it gets no boot file: give it `boot` in `machines`".to_owned();
+    };
+    let arch = arch.to_string();
+    let usual = match arch.as_str() {
+        "bios" => Some(("undionly.kpxe", "ipxe")),
+        "uefi-x64" => Some(("snponly.efi", "ipxe")),
+        "uefi-x64-http" => Some(("http://{server}/snponly.efi", "ipxe")),
+        "uefi-arm64" => Some(("grubnetaa64.efi", "grub")),
+        _ => None,
+    };
+    match usual {
+        Some((file, set)) => format!(
+            "no boot file for its architecture: add `{arch}: {file}` to `boot.arch`; `lanboot images add {set}` gets the file"
+        ),
+        None => format!("no boot file for its architecture: add `{arch}: FILE` to `boot.arch`"),
+    }
+}
+
+/// What to do about a file that is missing.
+fn missing(file: &str, set: Option<&str>) -> String {
+    match set {
+        Some(set) => format!("this file is not in `images`: `lanboot images add {set}` gets it"),
+        None => {
+            let name = file.rsplit('/').next().unwrap_or(file);
+            format!("this file is not in `images`: put it there, or `lanboot images add PATH/{name}`")
+        }
+    }
 }
 
 fn declined(record: &Record, interface: &str, address: Ipv4Addr, by: Option<MacAddr>) -> String {
@@ -140,12 +180,22 @@ fn tftp_line(record: &Record, event: &Event) -> String {
         Event::TftpRefused { name, reason, .. } => {
             format!("refused {} to {} reason={}", escaped(name), peer, reason.name())
         }
-        event => http_line(&peer, event),
+        event => http_line(record, &peer, event),
     }
 }
 
-/// Formats events of HTTP; empty for any other event.
-fn http_line(peer: &str, event: &Event) -> String {
+/// Formats the end of a `once`.
+fn once_line(record: &Record, event: &Event) -> String {
+    let Event::OnceEnded { target, why, next } = event else { return String::new() };
+    let machine = record.machine.as_ref();
+    let name = machine.and_then(|machine| machine.name.as_deref()).map(escaped);
+    let name = name.map_or_else(|| hardware(record), |name| name.to_string());
+    let next = next.as_ref().map(|next| format!(" and starts {next} next")).unwrap_or_default();
+    format!("once {target} of {name} is over: {}{next}", escaped(why))
+}
+
+/// Formats events of HTTP, and passes others on.
+fn http_line(record: &Record, peer: &str, event: &Event) -> String {
     match event {
         Event::HttpSent { file, bytes, took, .. } => {
             format!("sent {} to {} {} {} by HTTP", escaped(file), peer, size(*bytes), seconds(*took))
@@ -164,7 +214,7 @@ fn http_line(peer: &str, event: &Event) -> String {
         Event::HttpRefused { name, reason, .. } => {
             format!("refused {} to {} by HTTP reason={}", escaped(name), peer, reason.name())
         }
-        _ => String::new(),
+        event => once_line(record, event),
     }
 }
 

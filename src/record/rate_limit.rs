@@ -30,6 +30,10 @@ const LINES: Limit = Limit { burst: 1000, per_second: 200 };
 /// CVE-2025-8696).
 const HTTP_WARNINGS: Limit = Limit { burst: 20, per_second: 20 };
 
+/// The first word of warnings about machines without a boot file. Any host can invent machines, so these lines have the
+/// limit of [`HTTP_WARNINGS`].
+const NO_FILE: &str = "no_file_for_architecture";
+
 /// A kind of log line: the first word, and the reason if there is one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Kind {
@@ -79,6 +83,10 @@ impl Kind {
             Event::DuplicateClientId { .. } => Kind::new("duplicate_client_id"),
             Event::AmbiguousAddress { .. } => Kind::new("contested"),
             Event::BootLoop { .. } => Kind::new("loop"),
+            Event::NoFileForArchitecture { .. } => Kind::new(NO_FILE),
+            Event::FileMissing { .. } => Kind::new("file_missing"),
+            Event::TextFailed { .. } => Kind::new("cannot"),
+            Event::OnceEnded { .. } => Kind::new("once"),
             Event::PoolExhausted { .. } => Kind::new("exhausted"),
             Event::NotKept { .. } => Kind::new("reservation"),
             Event::RogueServer { .. } => Kind::new("rogue_server"),
@@ -99,7 +107,7 @@ impl Kind {
     }
 
     fn limit(self, level: Level) -> Limit {
-        match level == Level::WARN && self.verb.ends_with("by HTTP") {
+        match level == Level::WARN && (self.verb.ends_with("by HTTP") || self.verb == NO_FILE) {
             true => HTTP_WARNINGS,
             false => LINES,
         }

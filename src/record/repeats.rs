@@ -5,11 +5,11 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::Ipv4Addr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::{Event, Record};
-use crate::types::Ipv4Network;
+use crate::types::{ClientId, Ipv4Network, MacAddr};
 
 /// Minimum time between two warnings about the same contested address. Its machine requests many files.
 pub(super) const CONTESTED_PAUSE: Duration = Duration::from_secs(600);
@@ -22,11 +22,21 @@ pub(super) const EXHAUSTED_PAUSE: Duration = Duration::from_secs(60);
 /// Maximum number of remembered subnets. Configurations have fewer.
 const MAX_EXHAUSTED: usize = 65_536;
 
+/// Minimum time between two warnings about the same machine's boot file.
+const NO_FILE_PAUSE: Duration = Duration::from_secs(86_400);
+/// Maximum number of remembered machines. When it is reached, no other machine is logged until one is
+/// [`NO_FILE_PAUSE`] old, because an attacker can invent any number of machines.
+const MAX_NO_FILE: usize = 4096;
+
+/// A machine, and the file that it lacks; `None` if no file is configured.
+type Lacking = (Option<MacAddr>, Option<ClientId>, Option<Arc<str>>);
+
 /// The time of the last line about each subject.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     exhausted: Mutex<HashMap<Ipv4Network, Instant>>,
     contested: Mutex<HashMap<Ipv4Addr, Instant>>,
+    lacking: Mutex<HashMap<Lacking, Instant>>,
 }
 
 impl Repeats {
@@ -39,9 +49,21 @@ impl Repeats {
             Event::AmbiguousAddress { address, .. } => {
                 is_due(&self.contested, *address, (CONTESTED_PAUSE, MAX_CONTESTED), now)
             }
+            Event::NoFileForArchitecture { .. } => {
+                is_due(&self.lacking, lacking(record, None), (NO_FILE_PAUSE, MAX_NO_FILE), now)
+            }
+            Event::FileMissing { file, .. } => {
+                is_due(&self.lacking, lacking(record, Some(file)), (NO_FILE_PAUSE, MAX_NO_FILE), now)
+            }
             _ => true,
         }
     }
+}
+
+fn lacking(record: &Record, file: Option<&Arc<str>>) -> Lacking {
+    let machine = record.machine.as_ref();
+    let client = machine.and_then(|machine| machine.client.clone());
+    (machine.and_then(|machine| machine.mac), client, file.cloned())
 }
 
 /// Whether no line about `subject` was logged within the pause, and fewer than the limit of subjects are remembered.
@@ -89,6 +111,23 @@ mod tests {
         let later = start + EXHAUSTED_PAUSE;
         assert!(repeats.is_news(&one, later) && !repeats.is_news(&one, later));
         assert!(!repeats.is_news(&other, later));
+    }
+
+    #[test]
+    fn r_40_a_machine_without_a_file_is_logged_once() {
+        let client = Client { firmware: Firmware::UefiPxe, arch: None };
+        let missing = |n: u8, file: &str| {
+            let (file, rule) = (file.into(), crate::types::Rule::Ipxe);
+            let machine = Some(MacAddr([2, 0, 0, 0, 0, n]).into());
+            Record { machine, ..record(Event::FileMissing { client, file, rule, set: None }) }
+        };
+        let none = |n: u8| Record { event: Event::NoFileForArchitecture { client }, ..missing(n, "") };
+        let (repeats, now) = (Repeats::default(), Instant::now());
+        for n in [1, 2] {
+            for record in [missing(n, "a"), missing(n, "b"), none(n)] {
+                assert!(repeats.is_news(&record, now) && !repeats.is_news(&record, now), "{record:?}");
+            }
+        }
     }
 
     #[test]

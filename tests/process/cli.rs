@@ -417,6 +417,31 @@ fn log_error_is_silent_and_json_is_one_object_a_line() {
 }
 
 #[test]
+fn r_40_a_machine_without_its_boot_file_is_warned_about_once() {
+    let lab = Lab::new();
+    std::fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
+    let serving = lab.serve(&["serve"]);
+    for _ in 0..2 {
+        lab::boot(lab.ports, Kind::UefiX64, 1);
+        lab::boot(lab.ports, Kind::UefiArm64, 2);
+    }
+    serving.wait_for("WARN file_missing(lo) 02:00:00:00:00:01 ");
+    serving.wait_for("WARN no_file_for_architecture(lo) 02:00:00:00:00:02 ");
+    let (_, lines) = serving.terminate();
+    let only = |word: &str| {
+        let mut found = lines.iter().filter(|line| line.contains(word));
+        let first = found.next().unwrap();
+        assert!(found.next().is_none(), "{lines:#?}");
+        first
+    };
+    let missing = only(" file_missing(");
+    assert!(missing.contains("file=snponly.efi rule=boot.arch.uefi-x64"), "{missing}");
+    assert!(missing.contains("`lanboot images add ipxe`"), "{missing}");
+    let none = only(" no_file_for_architecture(");
+    assert!(none.contains("add `uefi-arm64: grubnetaa64.efi` to `boot.arch`"), "{none}");
+}
+
+#[test]
 fn r_43_json_logs_have_fields() {
     let lab = Lab::new();
     lab.write_config(&format!(

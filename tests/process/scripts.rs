@@ -143,7 +143,7 @@ fn w_02_what_machines_say_of_themselves_is_data() {
 }
 
 #[test]
-fn a_template_error_is_refused_and_logged_once_with_file_line_and_machine() {
+fn r_48_a_template_error_names_file_line_variable_and_machine() {
     if !need("curl", "curl") {
         return;
     }
@@ -161,7 +161,8 @@ fn a_template_error_is_refused_and_logged_once_with_file_line_and_machine() {
     for _ in 0..3 {
         assert!(fetch(&lab, &format!("{OWN}/ks.cfg")).is_err());
     }
-    serving.wait_for("cannot render ks.cfg.j2:2: undefined value");
+    let line = serving.wait_for("cannot render ks.cfg.j2:2: undefined value");
+    assert!(line.contains("`disk` is undefined") && line.contains("(for node1)"), "{line}");
     write(&lab, "ks.cfg.j2", "one\n");
     assert_eq!(fetch(&lab, &format!("{OWN}/ks.cfg")).unwrap(), "one\n", "mended without a restart");
     let (_, lines) = serving.terminate();

@@ -11,9 +11,13 @@ use crate::boot::fetch::SERVER;
 use crate::boot::loader::target::{NextBoot, SCRIPT, is_url, local_path};
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content};
-use crate::content::machines::KnownMachine;
+use crate::content::asker::Asker;
+use crate::content::machines::{KnownMachine, Standing};
+use crate::dhcp::engine::MissingFile;
+use crate::event::Refusal;
 use crate::http;
 use crate::images::OpenFile;
+use crate::images::add::sets;
 use crate::images::ipxe::ProgramInfo;
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
@@ -65,6 +69,25 @@ impl Files {
             Ok(ProgramInfo { kind, .. }) => Content::Other(kind),
             Err(_) => Content::Unknown,
         }
+    }
+
+    /// Whether the file of `choice` is missing for the client that sent `message` to our address `server`.
+    pub fn missing(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Option<MissingFile> {
+        if choice.size.is_some()
+            || *choice.file == *SCRIPT
+            || choice.server.is_some_and(|other| other != server)
+        {
+            return None;
+        }
+        let name = self.name_of(&choice.file, server)?;
+        let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
+        let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
+        let folders = self.own_folders(&machine);
+        let asker = Asker { address: Ipv4Addr::UNSPECIFIED, server, machine, standing: Standing::Certain };
+        let found = self.find_name(&name, &asker, &folders, &self.boot_state());
+        let is_missing = matches!(found, Err(Refusal::NotFound))
+            && self.absent.unless_absent(&name, || self.open_in_any_case(&name)).is_none();
+        is_missing.then(|| MissingFile { set: sets::set_with(name.as_str()) })
     }
 
     /// Converts a configured boot file, a name or a URL of this server, to a name relative to boot-images/. `None` for

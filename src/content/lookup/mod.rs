@@ -66,7 +66,7 @@ impl Found {
 impl Files {
     /// Serves the files of `catalog` to the machines in `known`.
     pub fn new(catalog: Catalog, known: MachineTable) -> Files {
-        let log_once = LogOnce::default();
+        let log_once = LogOnce::new(known.recorder().clone());
         let templates = Templates::new(catalog.clone(), log_once.clone());
         Files {
             catalog,
@@ -82,7 +82,7 @@ impl Files {
 
     /// Sets the targets of the machines and their `once` state.
     pub fn with_boot_state(self, boot_state: BootState) -> Files {
-        Files { boot_state, ..self }
+        Files { boot_state: boot_state.with_recorder(self.known.recorder().clone()), ..self }
     }
 
     /// Uses the targets and machines of the current snapshot.

@@ -27,7 +27,7 @@ use crate::boot::loader::escape::{
 use crate::boot::loader::facts::{Facts, NAMES};
 use crate::boot::loader::target::Var;
 use crate::boot::name::BootName;
-use crate::content::log_once::LogOnce;
+use crate::content::log_once::{Fault, LogOnce};
 use crate::event::Refusal;
 use crate::images::{Catalog, OpenFile};
 
@@ -98,15 +98,18 @@ impl Templates {
     }
 
     /// Renders the open template `open` for the machine of `facts`. It runs in threads of the pool, because it needs a
-    /// stack of [`pool::STACK`] bytes. Each error is logged once per template and machine, until it changes or is gone.
+    /// stack of [`pool::STACK`] bytes. Each fault is recorded once, not once per machine ([`LogOnce`]).
     ///
     /// # Errors
     /// [`Refusal::Template`]; no part of the text is served then.
     fn text(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, Refusal> {
         let name = open.name.clone();
         let made = self.render_here(open, facts);
-        let problem = made.as_ref().err().map(|error| format!("cannot render {error}"));
-        self.log_once.report(&name, facts.label(), problem);
+        let fault = |error: &TemplateError| {
+            let what = format!("{}:{:?}: {}", error.file, error.line, error.what);
+            Fault { what, line: format!("cannot render {error}") }
+        };
+        self.log_once.report(&name, facts, made.as_ref().err().map(fault));
         made.map_err(|_| Refusal::Template)
     }
 
@@ -171,6 +174,8 @@ impl Templates {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_syntax(syntax());
+        // Errors then name the undefined variable.
+        environment.set_debug(true);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
         // `debug` prints every variable.
@@ -321,7 +326,11 @@ fn write_value(
             let shown = text.escape_debug().take(60).collect::<String>();
             Error::new(ErrorKind::BadEscape, format!("the value {shown} cannot be written here: {why}"))
         })?
-    } else if value.is_undefined() || value.is_none() {
+    } else if value.is_undefined() {
+        // This error gets the name of the variable from minijinja.
+        let named = value.get_attr("").err().filter(|error| error.kind() == ErrorKind::UndefinedError);
+        return Err(named.unwrap_or_else(|| Error::new(ErrorKind::UndefinedError, "it is nothing")));
+    } else if value.is_none() {
         return Err(Error::new(ErrorKind::UndefinedError, "it is nothing"));
     } else if value.is_number() || value.kind() == minijinja::value::ValueKind::Bool {
         value.to_string()

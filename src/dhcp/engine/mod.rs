@@ -4,6 +4,7 @@
 //! It has no clock, socket, log or file: bytes, time and all outside facts are arguments. It changes the lease book
 //! itself, as soon as a message is decided on. Every other effect is an [`Effect`] for the caller.
 
+mod boot_file;
 mod checks;
 mod effect;
 mod probe;
@@ -47,6 +48,19 @@ pub trait FileFacts {
 
     /// The size of the file of `choice` for the client that sent `message`, if it is known.
     fn size(&self, choice: &Choice, message: &Message) -> Option<u64>;
+
+    /// Whether the file of `choice` is missing for the client that sent `message`. `server` is our address for it.
+    /// `None` if the file exists, is made for the client, or is not on this server.
+    fn missing(&self, _: &Choice, _: &Message, _: Ipv4Addr) -> Option<MissingFile> {
+        None
+    }
+}
+
+/// A boot file that does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MissingFile {
+    /// The set of `lanboot images add` that has a file of this name.
+    pub set: Option<&'static str>,
 }
 
 /// Receives the machines and their addresses that DHCP messages reveal, for a table that other protocols look up. These
@@ -291,6 +305,11 @@ impl Engine {
                 let looping =
                     loop_guard::count_reply(&mut self.observed().guard, request, &event, &self.settings, now);
                 out.extend(looping.map(|event| Effect::Record(context.record(event))));
+                let facts = (outside.files, request.server);
+                let client = (request.message, &request.identity);
+                let warning =
+                    boot_file::warning(&event, client, request.boot.as_ref(), facts, &self.settings);
+                out.extend(warning.map(|event| Effect::Record(context.record(event))));
                 let record = context.record(event);
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
                 match change {

@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 use std::sync::Arc;
 
 use super::effect::drop_message;
-use super::{Effect, Effects, Engine, OutgoingReply, Outside, look_up_size, resolve_choice};
+use super::{Effect, Effects, Engine, OutgoingReply, Outside, boot_file, look_up_size, resolve_choice};
 use crate::boot::plan::Mode;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::sender_of;
@@ -13,7 +13,7 @@ use crate::dhcp::decision::Decision;
 use crate::dhcp::proxy::{classify, decide};
 use crate::dhcp::request::context_of;
 use crate::dhcp::{loop_guard, other_servers};
-use crate::event::{Context, Event, Record};
+use crate::event::{Context, DropReason, Event, Record};
 use crate::types::{MacAddr, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
 
@@ -47,13 +47,24 @@ impl Engine {
                 let looping =
                     loop_guard::count_boot_reply(&mut self.observed().guard, &request, &settings, now);
                 out.extend(looping.map(|event| Effect::Record(context.record(event))));
+                let facts = (outside.files, request.server);
+                let client = (message, &request.identity);
+                let warning = boot_file::warning(&event, client, request.boot.as_ref(), facts, &settings);
+                out.extend(warning.map(|event| Effect::Record(context.record(event))));
                 // The client expects the answer from the address that it wrote to.
                 let asked = arrival.addresses.contains(&arrival.destination);
                 let server = if asked { arrival.destination } else { request.server };
                 let reply = OutgoingReply { message: reply, route, server };
                 out.push_back(Effect::Send { reply, wait, record: context.record(event) });
             }
-            Decision::Silent { reason, .. } => drop_message(out, reason, &context),
+            Decision::Silent { reason, .. } => {
+                if reason == DropReason::NoBootFile {
+                    let warning =
+                        boot_file::without_file(message, &request.identity, request.client(), &settings);
+                    out.extend(warning.map(|event| Effect::Record(context.record(event))));
+                }
+                drop_message(out, reason, &context);
+            }
             // These decisions concern leases.
             Decision::CheckAddress { .. }
             | Decision::CheckDecline { .. }

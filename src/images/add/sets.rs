@@ -67,6 +67,12 @@ pub fn set(name: &str) -> Option<&'static Set> {
     SETS.iter().find(|set| set.name == name)
 }
 
+/// The name of the set that has a file of this name.
+pub fn set_with(file: &str) -> Option<&'static str> {
+    let has = |set: &&Set| set.files.iter().any(|added| added.names.contains(&file));
+    SETS.iter().find(has).map(|set| set.name)
+}
+
 const fn of_all(
     arch: DebArch,
     package: &'static str,

@@ -11,7 +11,7 @@ use crate::content::lookup::Files;
 use crate::content::machines::MachineTable;
 use crate::content::served_files::ServedFiles;
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::engine::{AddressInUse, AddressObserver, FileFacts};
+use crate::dhcp::engine::{AddressInUse, AddressObserver, FileFacts, MissingFile};
 use crate::dhcp::machines::Machine;
 use crate::dhcp::other_servers::{ClientChoice, ServerMessage};
 use crate::dhcp::request::Request;
@@ -45,6 +45,10 @@ impl FileFacts for Option<Files> {
 
     fn size(&self, choice: &Choice, message: &Message) -> Option<u64> {
         self.as_ref().and_then(|files| files.size(&choice.file, message.mac()))
+    }
+
+    fn missing(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Option<MissingFile> {
+        self.as_ref().and_then(|files| files.missing(choice, message, server))
     }
 }
 
