@@ -12,6 +12,7 @@ pub use lint::missing_files::{
     MissingFile, hidden_file_notes, missing_file_problems, missing_files, missing_script,
     unreadable_file_problems,
 };
+pub use lint::nocloud::nocloud_notes;
 pub use lint::unresolvable_urls::dns_problems;
 pub use lint::unserved_urls::unserved_problems;
 pub use lint::wrong_files::{unstartable_reason, wrong_file_problems};

@@ -11,9 +11,11 @@ named! {
         HeadTooLarge = "head_too_large",
         /// The body has more bytes than the server reads.
         BodyTooLarge = "body_too_large",
+        /// The body that a template is rendered with is not JSON.
+        BadBody = "bad_body",
         /// The head did not arrive in time.
         SlowHead = "slow_head",
-        /// The method is not GET or HEAD: boot files are read-only.
+        /// The method is not GET or HEAD: boot files are read-only. A template may be requested by POST too.
         Method = "method_not_allowed",
         /// No regular file has this name.
         NotFound = "not_found",

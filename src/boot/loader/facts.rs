@@ -27,6 +27,9 @@ pub struct Facts<'m> {
 pub const NAMES: [&str; 10] =
     ["server", "ip", "mac", "mac_hyphen", "uuid", "arch", "hostname", "name", "serial", "vars"];
 
+/// The variable of templates with the JSON that the machine sent by POST. It is undefined after other requests.
+pub const REQUEST: &str = "request";
+
 impl Facts<'_> {
     /// Returns the variable `name` as text. `name` is one of [`NAMES`] except `vars`.
     pub fn text(&self, name: &str) -> Option<String> {

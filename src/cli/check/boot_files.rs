@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::boot::name::BootName;
 use crate::cli::config_file::Loaded;
@@ -10,6 +10,7 @@ use crate::config::{self, MissingFile, Problem};
 use crate::content::templates::EXTENSION;
 use crate::images::Catalog;
 use crate::images::ipxe::inspect;
+use crate::types::MacAddr;
 
 /// Boot files that do not exist, neither as files nor as templates.
 pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
@@ -27,6 +28,19 @@ pub fn missing(loaded: &Loaded) -> Vec<MissingFile> {
 /// Notes about files of `boot.arch` that machines with iPXE in ROM do not get because `boot.ipxe` is set.
 pub fn hidden_by_ipxe(loaded: &Loaded) -> Vec<Problem> {
     config::hidden_file_notes(&loaded.config, &loaded.sources, |name| is_ipxe(loaded, name))
+}
+
+/// Notes about targets whose cloud-init finds no complete seed.
+pub fn seeds(loaded: &Loaded) -> Vec<Problem> {
+    let images = &loaded.config.images;
+    let entries = images.read_dir().into_iter().flatten().flatten();
+    let own = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<MacAddr>().is_ok()));
+    let folders: Vec<PathBuf> = own.map(|entry| entry.path()).chain([images.clone()]).collect();
+    config::nocloud_notes(&loaded.config, &loaded.sources, |name| {
+        let names = [name.to_owned(), format!("{name}{EXTENSION}")];
+        folders.iter().any(|folder| names.iter().any(|name| exists(&folder.join(name))))
+    })
 }
 
 /// Whether the file `name` is a build of iPXE; `None` if it does not exist.

@@ -33,6 +33,11 @@ pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[Ta
     MachineEntry {
         name: fields.get("name").and_then(|node| {
             let value = reader.text(node, "a name")?.to_owned();
+            if value.contains(char::is_whitespace) && has_no_host_name(fields.get("options")) {
+                let message = "a name with a space is no host name: templates have no `hostname` before the machine sends \
+                               one; use a hyphen, or give it `options: {hostname: …}`";
+                reader.note(node.id, message.to_owned());
+            }
             Some(At { id: node.id, value })
         }),
         macs: fields.get("mac").map_or(Vec::new(), |node| macs(reader, node)),
@@ -48,6 +53,17 @@ pub(in crate::config) fn machine(reader: &mut Reader, node: &Node, targets: &[Ta
         router: router(fields.get("options"), &level.options),
         level,
     }
+}
+
+/// Whether `options` of a machine, if it has any, do not set the host name.
+fn has_no_host_name(options: Option<&Node>) -> bool {
+    let Some(Data::Map(entries)) = options.map(|node| &node.data) else { return true };
+    let is_host_name = |key: &Node| match &key.data {
+        Data::Text(name) => name == "hostname" || name == "12",
+        Data::Int(code) => *code == 12,
+        _ => false,
+    };
+    !entries.iter().any(|(key, _)| is_host_name(key))
 }
 
 /// Keys that identify a machine, in the order in which clients are compared with them.

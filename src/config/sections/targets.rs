@@ -179,7 +179,7 @@ pub(in crate::config) fn vars(reader: &mut Reader, node: &Node) -> BTreeMap<Stri
     let mut found = BTreeMap::new();
     for (key, node) in reader.entries(node) {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if facts::NAMES.contains(&key.value.as_str()) {
+        if facts::NAMES.contains(&key.value.as_str()) || key.value == facts::REQUEST {
             reader.problem(key.id, format!("`{}` is lanboot's own variable: use another name", key.value));
         } else if !key.value.chars().all(is_word) || key.value.starts_with(|c: char| c.is_ascii_digit()) {
             reader.problem(

@@ -20,11 +20,12 @@ use std::time::{Duration, Instant};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value};
+use serde_json::Value as Json;
 
 use crate::boot::loader::escape::{
     Syntax, UnquotableReason, UnquotableValue, has_marks, mark, quote_values, shell_word,
 };
-use crate::boot::loader::facts::{Facts, NAMES};
+use crate::boot::loader::facts::{Facts, NAMES, REQUEST};
 use crate::boot::loader::target::Var;
 use crate::boot::name::BootName;
 use crate::content::log_once::{Fault, LogOnce};
@@ -98,13 +99,14 @@ impl Templates {
     }
 
     /// Renders the open template `open` for the machine of `facts`. It runs in threads of the pool, because it needs a
-    /// stack of [`pool::STACK`] bytes. Each fault is recorded once, not once per machine ([`LogOnce`]).
+    /// stack of [`pool::STACK`] bytes. `request` is the JSON that the machine sent by POST. Each fault is recorded once,
+    /// not once per machine ([`LogOnce`]).
     ///
     /// # Errors
     /// [`Refusal::Template`]; no part of the text is served then.
-    fn text(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, Refusal> {
+    fn text(&self, open: OpenFile, facts: &Facts<'_>, request: Option<&Json>) -> Result<String, Refusal> {
         let name = open.name.clone();
-        let made = self.render_here(open, facts);
+        let made = self.render_here(open, facts, request);
         let fault = |error: &TemplateError| {
             let what = format!("{}:{:?}: {}", error.file, error.line, error.what);
             Fault { what, line: format!("cannot render {error}") }
@@ -121,7 +123,7 @@ impl Templates {
             |what: &str| TemplateError { file, line: None, what: what.to_owned(), machine, undefined: false };
         let made = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("render".to_owned()).stack_size(pool::STACK);
-            let thread = thread.spawn_scoped(scope, || self.render_here(open, facts));
+            let thread = thread.spawn_scoped(scope, || self.render_here(open, facts, None));
             thread.map(std::thread::ScopedJoinHandle::join)
         });
         match made {
@@ -132,7 +134,12 @@ impl Templates {
     }
 
     /// Renders in the calling thread, which needs a stack of [`pool::STACK`] bytes.
-    fn render_here(&self, open: OpenFile, facts: &Facts<'_>) -> Result<String, TemplateError> {
+    fn render_here(
+        &self,
+        open: OpenFile,
+        facts: &Facts<'_>,
+        request: Option<&Json>,
+    ) -> Result<String, TemplateError> {
         let name = open.name.clone();
         let fail = |error: &Error| error_of(error, &name, facts.label());
         let until = Instant::now() + MAX_TIME;
@@ -146,7 +153,7 @@ impl Templates {
             let environment = self.environment(kind, misplaced, until);
             let template = environment.template_from_named_str(&name, &guarded)?;
             let mut output = Limited(Vec::new());
-            template.render_captured_to(variables(facts), &mut output)?;
+            template.render_captured_to(variables(facts, request), &mut output)?;
             Ok(String::from_utf8_lossy(&output.0).into_owned())
         };
         let mut kind = kind_of(&source);
@@ -267,8 +274,8 @@ fn source(open: OpenFile) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The variables of a template: [`NAMES`], and the machine's own `vars` under their own names too.
-fn variables(facts: &Facts<'_>) -> Value {
+/// The variables of a template: [`NAMES`], the machine's own `vars` under their own names too, and [`REQUEST`].
+fn variables(facts: &Facts<'_>, request: Option<&Json>) -> Value {
     let none = BTreeMap::new();
     let vars = facts.machine.map_or(&none, |machine| &machine.vars);
     let known = NAMES.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(facts.text(name)?))));
@@ -276,6 +283,7 @@ fn variables(facts: &Facts<'_>) -> Value {
     let mut all = own.clone();
     all.extend(known);
     all.insert("vars".to_owned(), own.into());
+    all.extend(request.map(|json| (REQUEST.to_owned(), json_value(json))));
     all.into()
 }
 
@@ -288,6 +296,24 @@ fn value(var: &Var) -> Value {
         Var::List(items) => items.iter().map(value).collect::<Vec<_>>().into(),
         Var::Map(entries) => {
             entries.iter().map(|(key, var)| (key.clone(), value(var))).collect::<BTreeMap<_, _>>().into()
+        }
+    }
+}
+
+/// The JSON of a request. The reader of JSON limits how deep it is.
+fn json_value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(value) => Value::from(*value),
+        Json::Number(number) => {
+            let whole = number.as_i64().map(Value::from).or_else(|| number.as_u64().map(Value::from));
+            whole.unwrap_or_else(|| Value::from(number.as_f64().unwrap_or_default()))
+        }
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(items) => items.iter().map(json_value).collect::<Vec<_>>().into(),
+        Json::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| (key.clone(), json_value(value)));
+            entries.collect::<BTreeMap<_, _>>().into()
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::mpsc;
 
+use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
 use super::Templates;
@@ -23,6 +24,8 @@ pub struct Rendering {
     name: String,
     machine: Owned,
     boot_state: BootState,
+    /// The JSON that the machine sent by POST.
+    request: Option<Json>,
 }
 
 /// A copy of [`Facts`] that can be moved to another thread.
@@ -59,7 +62,14 @@ impl Rendering {
             entry: facts.machine.map(|machine| machine.name.clone()),
         };
         let (templates, boot_state) = (templates.clone(), boot_state.clone());
-        Rendering { templates, template, name: name.as_str().to_owned(), machine, boot_state }
+        let name = name.as_str().to_owned();
+        Rendering { templates, template, name, machine, boot_state, request: None }
+    }
+
+    /// Makes the JSON that the machine sent by POST the variable `request`.
+    #[must_use]
+    pub fn with_request(self, request: Json) -> Rendering {
+        Rendering { request: Some(request), ..self }
     }
 
     /// Renders the file in another thread, which then calls `done` with the result, exactly once.
@@ -110,6 +120,6 @@ impl Rendering {
         };
         // Open the file only now, so that waiting jobs hold no descriptor.
         let open = self.templates.catalog.open_file(&self.template)?;
-        self.templates.text(open, &facts)
+        self.templates.text(open, &facts, self.request.as_ref())
     }
 }

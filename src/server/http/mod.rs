@@ -17,7 +17,7 @@ pub mod threads;
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
 use std::time::Duration;
@@ -36,7 +36,7 @@ use connections::Slot;
 use head::{HEAD_ROOM, read_head};
 use refuse::{linger, refuse_and_close, refuse_busy, status_and_text, unless_evicted};
 use send::Stopped;
-use service::now;
+use service::{Endpoints, now};
 
 pub use admission::Admission;
 pub use connections::Limits;
@@ -122,7 +122,7 @@ async fn serve_connection(mut stream: TcpStream, peer: SocketAddrV4, service: &S
         }
         if !request.is_plain() {
             drop(request);
-            if !unless_evicted(slot, routes::serve_connection(stream, buffer, peer, service)).await {
+            if !unless_evicted(slot, routes::serve_connection(stream, buffer, endpoints, service)).await {
                 service.refused("", peer, HttpRefusal::GaveWay);
             }
             return;
@@ -140,14 +140,6 @@ async fn serve_connection(mut stream: TcpStream, peer: SocketAddrV4, service: &S
         }
         buffer.drain(..length);
     }
-}
-
-/// The addresses of both ends of a connection.
-#[derive(Clone, Copy)]
-struct Endpoints {
-    peer: SocketAddrV4,
-    /// The server's address that the client connected to.
-    server: Ipv4Addr,
 }
 
 /// Answers one GET or HEAD. Returns whether the connection can be used for another request.

@@ -95,6 +95,7 @@ pub(super) fn status_and_text(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::BadRequest => (Status::BAD_REQUEST, "This is not a request for a boot file."),
         HttpRefusal::HeadTooLarge => (Status::FIELDS_TOO_LARGE, "The request's head is too long."),
         HttpRefusal::BodyTooLarge => (Status::CONTENT_TOO_LARGE, "The request's body is too long."),
+        HttpRefusal::BadBody => (Status::BAD_REQUEST, "The request's body is not JSON."),
         HttpRefusal::SlowHead => (Status::TIMEOUT, "The request took too long."),
         HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),

@@ -2,16 +2,18 @@
 //! after the response, because a general library handles bodies, their encodings and limits well.
 
 use std::io::Cursor;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{any, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -20,11 +22,13 @@ use tokio::net::TcpStream;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+use crate::content::lookup::Found;
 use crate::content::once::DoneReport;
-use crate::event::HttpRefusal;
-use crate::http::HEAD_LIMIT;
+use crate::event::{Event, HttpRefusal, HttpStop};
+use crate::http::{HEAD_LIMIT, media, target};
+use crate::images::Content;
 use crate::server::http::refuse::{linger, status_and_text};
-use crate::server::http::service::Service;
+use crate::server::http::service::{Endpoints, Service};
 use crate::types::MacAddr;
 
 /// Maximum size of a request body in bytes.
@@ -34,17 +38,43 @@ pub(super) const BODY_LIMIT: u64 = 64 << 10;
 #[derive(Clone)]
 struct Client {
     peer: SocketAddrV4,
+    /// Our address that the client connected to.
+    server: Ipv4Addr,
     service: Service,
+    /// The text that answers the request, until the connection has sent it.
+    answer: Arc<Mutex<Option<TextAnswer>>>,
+}
+
+/// A text that answers a POST.
+struct TextAnswer {
+    file: String,
+    bytes: u64,
+    began: Instant,
+}
+
+impl Client {
+    /// Records the end of the answer, if it is a text.
+    fn record_answer(&self, is_sent: bool) {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(TextAnswer { file, bytes, began }) = answer else { return };
+        let peer = self.peer;
+        self.service.record(if is_sent {
+            Event::HttpSent { file, peer, bytes, to_end: true, took: began.elapsed() }
+        } else {
+            Event::HttpStopped { file, peer, bytes: 0, wanted: bytes, reason: HttpStop::ClientGone }
+        });
+    }
 }
 
 /// Answers the request that starts with `head_bytes`, which contains at least its head, and closes the connection.
 pub(super) async fn serve_connection(
     stream: TcpStream,
     head_bytes: Vec<u8>,
-    peer: SocketAddrV4,
+    Endpoints { peer, server }: Endpoints,
     service: &Service,
 ) {
-    let router = router().layer(Extension(Client { peer, service: service.clone() }));
+    let client = Client { peer, server, service: service.clone(), answer: Arc::default() };
+    let router = router().layer(Extension(client.clone()));
     let (read, write) = stream.into_split();
     let stream = TokioIo::new(join(Cursor::new(head_bytes).chain(read), write));
     let connection = http1::Builder::new()
@@ -55,21 +85,25 @@ pub(super) async fn serve_connection(
         .serve_connection(stream, TowerToHyperService::new(router))
         .without_shutdown();
     // A client that is too slow or does not speak HTTP gets no response.
-    if let Ok(Ok(parts)) = timeout(service.timeouts.idle, connection).await {
+    let ended = timeout(service.timeouts.idle, connection).await;
+    client.record_answer(matches!(ended, Ok(Ok(_))));
+    if let Ok(Ok(parts)) = ended {
         linger(&mut parts.io.into_inner()).await;
     }
 }
 
 fn router() -> Router {
-    let not_allowed = |allowed: &'static str| {
-        move |Extension(client): Extension<Client>, uri: Uri, body: Result<Bytes, BytesRejection>| async move {
-            refuse_method(&client, &uri, body, allowed)
-        }
-    };
+    let not_allowed =
+        |Extension(client): Extension<Client>, uri: Uri, body: Result<Bytes, BytesRejection>| async move {
+            body.map_or_else(
+                |rejected| refuse_body(&client, &uri, &rejected),
+                |_| refuse_method(&client, &uri, "GET, HEAD, POST"),
+            )
+        };
     // A GET of this path is a plain GET, which finds no file.
-    let done = post(done).fallback(not_allowed("GET, HEAD, POST"));
+    let done = post(done).fallback(not_allowed);
     let limit = DefaultBodyLimit::max(usize::try_from(BODY_LIMIT).unwrap_or(usize::MAX));
-    let routes = Router::new().route("/{mac}/done", done).fallback(not_allowed("GET, HEAD")).layer(limit);
+    let routes = Router::new().route("/{mac}/done", done).fallback(any(render)).layer(limit);
     // A layer sees requests before routing only if it wraps the routes.
     Router::new().fallback_service(routes).layer(map_request(collapse))
 }
@@ -103,7 +137,7 @@ async fn done(
     headers: HeaderMap,
     Path(mac): Path<String>,
 ) -> Response {
-    if headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site") {
+    if is_of_browser(&headers) {
         return refuse(&client, &uri, HttpRefusal::Browser);
     }
     let (files, address) = (client.service.files.clone(), *client.peer.ip());
@@ -117,24 +151,76 @@ async fn done(
     }
 }
 
-/// Refuses methods other than those `allowed`. Boot files can only be read. A GET with a body is refused in the same
-/// way (RFC 9110 section 9.3.1).
-fn refuse_method(
+/// Renders a template with the JSON of a POST, as installers send it that ask for their answer file (Proxmox VE). Other
+/// methods and other files are refused: boot files can only be read.
+async fn render(
+    Extension(client): Extension<Client>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejected) => return refuse_body(&client, &uri, &rejected),
+    };
+    if method != Method::POST {
+        return refuse_method(&client, &uri, "GET, HEAD");
+    }
+    let began = Instant::now();
+    match rendered(&client, &uri, &headers, &body).await {
+        Ok(content) => {
+            let (file, kind) = (content.name().to_owned(), media::of_text(content.name()));
+            let Content::Text(text) = content else { return refuse_method(&client, &uri, "GET, HEAD") };
+            let bytes = text.bytes.len() as u64;
+            let mut answer = client.answer.lock().unwrap_or_else(PoisonError::into_inner);
+            *answer = Some(TextAnswer { file, bytes, began });
+            ([(header::CONTENT_TYPE, kind)], text.bytes.to_vec()).into_response()
+        }
+        Err(HttpRefusal::Method) => refuse_method(&client, &uri, "GET, HEAD"),
+        Err(reason) => refuse(&client, &uri, reason),
+    }
+}
+
+/// The text of the template that `uri` names, rendered with the JSON in `body`.
+async fn rendered(
     client: &Client,
     uri: &Uri,
-    body: Result<Bytes, BytesRejection>,
-    allowed: &'static str,
-) -> Response {
-    let reason = match body {
-        Err(rejected) if rejected.status() == StatusCode::PAYLOAD_TOO_LARGE => HttpRefusal::BodyTooLarge,
-        Err(_) => HttpRefusal::BadRequest,
-        Ok(_) => HttpRefusal::Method,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Content, HttpRefusal> {
+    let name = target::name(&uri.to_string()).map_err(|_| HttpRefusal::BadRequest)?;
+    let files = &client.service.files;
+    let Found::Rendering(rendering) = files.find(&name, &files.asker(*client.peer.ip(), client.server))?
+    else {
+        return Err(HttpRefusal::Method);
     };
-    let mut response = refuse(client, uri, reason);
-    if reason == HttpRefusal::Method {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    // A web page must not get the text of a machine, as with `done`.
+    if is_of_browser(headers) {
+        return Err(HttpRefusal::Browser);
     }
+    let request = serde_json::from_slice(body).map_err(|_| HttpRefusal::BadBody)?;
+    Ok(Found::Rendering(Box::new(rendering.with_request(request))).content().await?)
+}
+
+fn is_of_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
+}
+
+/// Refuses methods other than those `allowed`. A GET with a body is refused in the same way (RFC 9110 section 9.3.1).
+fn refuse_method(client: &Client, uri: &Uri, allowed: &'static str) -> Response {
+    let mut response = refuse(client, uri, HttpRefusal::Method);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// Refuses a body that is too long or could not be read.
+fn refuse_body(client: &Client, uri: &Uri, rejected: &BytesRejection) -> Response {
+    let reason = match rejected.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => HttpRefusal::BodyTooLarge,
+        _ => HttpRefusal::BadRequest,
+    };
+    refuse(client, uri, reason)
 }
 
 fn refuse(client: &Client, uri: &Uri, reason: HttpRefusal) -> Response {

@@ -1,7 +1,7 @@
 //! The state that all connections of the HTTP server share, and the listening sockets. `threads.rs` makes it once for all
 //! listeners.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,6 +33,14 @@ pub struct Service {
     /// The connections beyond the limit, which are answered with 503.
     pub(super) refused: Quota,
     pub(super) stopping: Shutdown,
+}
+
+/// The addresses of both ends of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoints {
+    pub(super) peer: SocketAddrV4,
+    /// The server's address that the client connected to.
+    pub(super) server: Ipv4Addr,
 }
 
 /// Time limits for clients.

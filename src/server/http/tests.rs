@@ -307,6 +307,55 @@ async fn files_are_read_only() {
     assert!(garbage.starts_with("HTTP/1.1 400 "), "reason=bad_request, TLS: {garbage}");
 }
 
+/// The answer file of Proxmox VE's installer: `POST /answer.toml` with what the installer found in the machine.
+#[tokio::test]
+async fn r_36_a_template_is_rendered_with_the_posted_json() {
+    let site = Site::new(SHORT);
+    let template = "fqdn = {{ request.dmi.system.serial | tojson }}\n\
+                    {% for nic in request.network_interfaces %}\n{{ nic.mac }}\n{% endfor %}\n";
+    std::fs::write(site.path().join("answer.toml.j2"), template).unwrap();
+    std::fs::write(
+        site.path().join("both.txt.j2"),
+        "{{ request.x | default('none') if request is defined else 'get' }}",
+    )
+    .unwrap();
+    let post = |path: &str, fields: &str, body: &str| {
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n{fields}\r\n{body}")
+    };
+    let json =
+        r#"{"dmi": {"system": {"serial": "A\"1"}}, "network_interfaces": [{"mac": "m1"}, {"mac": "m2"}]}"#;
+    let answer = site.exchange(&post("/answer.toml", "Content-Type: application/json\r\n", json)).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nfqdn = \"A\\\"1\"\nm1\nm2\n"), "{answer}");
+    for (body, text) in [(r#"{"x": 5}"#, "5"), ("{}", "none"), (r#"["x"]"#, "none")] {
+        let answer = site.exchange(&post("/both.txt", "", body)).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.ends_with(&format!("\r\n\r\n{text}")),
+            "{answer}"
+        );
+    }
+    let got = site.exchange("GET /both.txt HTTP/1.0\r\n\r\n").await;
+    assert!(got.ends_with("\r\n\r\nget"), "{got}");
+    let nested = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
+    for (path, fields, body, status) in [
+        ("/answer.toml", "", "x=1", "400"),
+        ("/answer.toml", "", "", "400"),
+        ("/answer.toml", "", nested.as_str(), "400"),
+        ("/answer.toml", "Origin: http://page.example\r\n", json, "403"),
+        ("/answer.toml", "Sec-Fetch-Mode: cors\r\n", json, "403"),
+        ("/answer.toml", "", "{}", "500"),
+        ("/none", "", json, "404"),
+        ("/answer.toml.j2", "", json, "404"),
+        ("/x", "", json, "405"),
+        ("/lanboot/whoami", "", json, "405"),
+    ] {
+        let answer = site.exchange(&post(path, fields, body)).await;
+        let begin = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&begin), "reason=bad_body and others: {path} {fields}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn done_is_answered_after_the_disk_write() {
     let base = tempfile::tempdir().unwrap();
