@@ -61,6 +61,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         modes,
         authoritative: dhcp.authoritative,
         match_client_id: dhcp.match_client_id,
+        echo_client_id: dhcp.echo_client_id,
         always_broadcast: dhcp.always_broadcast,
         conflict_check: dhcp.conflict_check,
         bootp: dhcp.bootp,

@@ -14,6 +14,7 @@ pub mod conflict;
 pub mod decide;
 pub mod decision;
 pub mod engine;
+mod enterprises;
 pub mod fqdn;
 mod grant;
 pub mod keep;

@@ -49,6 +49,16 @@ impl<'a> Room<'a> {
         room
     }
 
+    /// The same space without the client identifier of the request.
+    #[must_use]
+    pub fn without_client_id(mut self) -> Room<'a> {
+        if let Some(place) = self.echoed.iter().position(|(code, _)| *code == code::CLIENT_IDENTIFIER) {
+            let (code, value) = self.echoed.remove(place);
+            self.left = self.left.saturating_add(encoded_len(code, value));
+        }
+        self
+    }
+
     /// The space in the answer to plain BOOTP: the 64 bytes of its vendor field. Only the relay agent's option may
     /// exceed them, because the relay agent removes it before the client sees the reply (RFC 3046 section 2.1).
     pub fn for_bootp(asked: &'a Message) -> Room<'a> {

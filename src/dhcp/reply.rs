@@ -9,11 +9,11 @@ use std::time::Duration;
 use crate::boot::fetch::Served;
 use crate::boot::identity::Identity;
 use crate::boot::plan::{Mode, Plan, plan};
-use crate::dhcp::fqdn;
 use crate::dhcp::level::{LeaseTimes, Level, NextServer};
 use crate::dhcp::option_space::Room;
 use crate::dhcp::request::{Ask, Request};
 use crate::dhcp::settings::Settings;
+use crate::dhcp::{enterprises, fqdn};
 use crate::types::{Firmware, Stage};
 use crate::wire::dhcp::{BOOTREPLY, FLAG_BROADCAST, Message, MessageType, padded};
 use crate::wire::option::code;
@@ -105,6 +105,9 @@ fn build_with(request: &Request<'_>, settings: &Settings, reply: Reply, overload
         Reply::Bootp(_) => Room::for_bootp(asked),
         _ => Room::new(asked, request.arrival.mtu),
     };
+    if !settings.echo_client_id {
+        room = room.without_client_id();
+    }
     let times = |lease| lease_times(request, settings, reply.address(), lease);
     match reply {
         Reply::Offer(_, lease) => room.lease(MessageType::Offer, identifier, times(lease)),
@@ -234,6 +237,9 @@ impl<'a> Configured<'a> {
     }
 
     fn get(&self, code: u8) -> Option<Cow<'_, [u8]>> {
+        if matches!(code, code::VENDOR_IDENTIFYING_CLASS | code::VENDOR_IDENTIFYING_INFORMATION) {
+            return enterprises::merged(&self.levels, code).map(Cow::Owned);
+        }
         match (self.levels.iter().find_map(|level| level.options.get(code)), code) {
             (Some(value), _) => value.bytes(self.server),
             (None, code::SUBNET_MASK) => Some(self.mask[..].into()),

@@ -23,6 +23,8 @@ pub struct Settings {
     /// Whether clients are identified by the identifier that they send (option 61). Otherwise they are identified by
     /// their hardware address alone.
     pub match_client_id: bool,
+    /// Whether replies have the client identifier of the request (RFC 6842). Some old clients discard such replies.
+    pub echo_client_id: bool,
     /// Whether every client on our own wires is answered by broadcast.
     pub always_broadcast: bool,
     /// Time to wait for an answer at an address before its first offer; `None` disables the check.

@@ -118,6 +118,7 @@ mod tests {
             modes: Modes::all(Some(Mode::Server)),
             authoritative: Authoritative::Yes,
             match_client_id: true,
+            echo_client_id: true,
             always_broadcast: false,
             conflict_check: None,
             bootp: BootpMode::Reserved,

@@ -23,16 +23,32 @@ pub fn suboption(options: &Options, enterprise: u32, wanted: u8) -> Option<&[u8]
     })
 }
 
-/// Splits a value into parts of an enterprise number, a length and data. A part that is cut short ends it.
-fn of_enterprise(value: Option<&[u8]>, enterprise: u32) -> impl Iterator<Item = &[u8]> {
-    let mut rest = value.unwrap_or_default();
-    let parts = std::iter::from_fn(move || {
+/// Splits the value of option 124 or 125 into the numbers of enterprises with their data. A part that is cut short ends
+/// it.
+pub fn parts(value: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    let mut rest = value;
+    std::iter::from_fn(move || {
         let [a, b, c, d, len, tail @ ..] = rest else { return None };
         let (data, next) = tail.split_at_checked(usize::from(*len))?;
         rest = next;
         Some((u32::from_be_bytes([*a, *b, *c, *d]), data))
-    });
-    parts.filter(move |(number, _)| *number == enterprise).map(|(_, data)| data)
+    })
+}
+
+/// Splits the data of an enterprise in option 125 into suboptions; `None` if it has another form.
+pub fn suboptions(data: &[u8]) -> Option<Vec<(u8, &[u8])>> {
+    let (mut all, mut rest) = (Vec::new(), data);
+    while let [code, len, tail @ ..] = rest {
+        let (value, next) = tail.split_at_checked(usize::from(*len))?;
+        all.push((*code, value));
+        rest = next;
+    }
+    rest.is_empty().then_some(all)
+}
+
+/// The data of `enterprise` in the value of an option.
+fn of_enterprise(value: Option<&[u8]>, enterprise: u32) -> impl Iterator<Item = &[u8]> {
+    parts(value.unwrap_or_default()).filter(move |(number, _)| *number == enterprise).map(|(_, data)| data)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
+use lanboot::probe::Kind;
 use support::lab::{self, Lab, lanboot};
 
 /// The standard output, the standard error and the exit code of a run.
@@ -399,7 +400,7 @@ fn log_overrides_the_configuration() {
     lab.write_config(&format!("{}log: {{level: error}}\n", lab.config()));
     let serving = lab.serve(&["serve", "--log", "debug"]);
     // A client's size probe is logged at debug level only.
-    lab::boot(lab.ports, lanboot::probe::Kind::UefiX64, 1);
+    lab::boot(lab.ports, Kind::UefiX64, 1);
     serving.wait_for("DEBUG size_probe snponly.efi by 127.77.0.50");
     assert_eq!(serving.terminate().0.code(), Some(0));
 }
@@ -419,7 +420,7 @@ fn log_error_is_silent_and_json_is_one_object_a_line() {
 #[test]
 fn r_40_a_machine_without_its_boot_file_is_warned_about_once() {
     let lab = Lab::new();
-    std::fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
+    fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
     let serving = lab.serve(&["serve"]);
     for _ in 0..2 {
         lab::boot(lab.ports, Kind::UefiX64, 1);

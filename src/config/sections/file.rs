@@ -104,6 +104,7 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
         mode: Some(mode::ModeSection::default()),
         authoritative: Authoritative::Yes,
         match_client_id: true,
+        echo_client_id: true,
         always_broadcast: false,
         conflict_check: Some(DEFAULT_CONFLICT_CHECK),
         bootp: BootpMode::Reserved,
@@ -131,6 +132,9 @@ fn dhcp(reader: &mut Reader, root: u32, node: Option<&Node>) -> DhcpSection {
     }
     if let Some(value) = fields.get("match_client_id").and_then(|node| reader.bool(node)) {
         dhcp.match_client_id = value;
+    }
+    if let Some(value) = fields.get("echo_client_id").and_then(|node| reader.bool(node)) {
+        dhcp.echo_client_id = value;
     }
     if let Some(value) = fields.get("always_broadcast").and_then(|node| reader.bool(node)) {
         dhcp.always_broadcast = value;

@@ -42,6 +42,7 @@ pub(in crate::config) struct DhcpSection {
     pub(in crate::config) mode: Option<mode::ModeSection>,
     pub(in crate::config) authoritative: Authoritative,
     pub(in crate::config) match_client_id: bool,
+    pub(in crate::config) echo_client_id: bool,
     pub(in crate::config) always_broadcast: bool,
     pub(in crate::config) conflict_check: Option<Duration>,
     pub(in crate::config) bootp: BootpMode,

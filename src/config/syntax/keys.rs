@@ -143,6 +143,7 @@ const DHCP: &[Key] = &[
     key("mode", Either(&[MODES, Named("interface or `default`", &MODES)]), "proxy", "`proxy`: another DHCP server gives the addresses, and lanboot adds the boot files. `server`: lanboot gives addresses too. `off`: TFTP and HTTP only."),
     key("authoritative", Either(&[Bool, Word(&["strict"])]), "true", "`true`: refuse an address that is wrong for this network or another machine's. `false`: refuse only clients with a lease from here, and give no new address while another server gives them. `strict`: refuse all addresses that were not given from here."),
     key("match_client_id", Bool, "true", "`false`: a machine is its hardware address, whatever client id (option 61) it sends."),
+    key("echo_client_id", Bool, "true", "`false`: replies do not repeat the client id (option 61). RFC 6842 demands it, but some old clients discard such replies."),
     key("always_broadcast", Bool, "false", "Answer every client on our own wires by broadcast, renewals too."),
     key("conflict_check", Either(&[Off, Time]), "500ms", "Time to ask by ARP or ping whether an address is in use, before its first offer. From 10ms to 5s."),
     key("bootp", Either(&[Bool, Word(&["dynamic", "off"])]), "true", "`true`: answer plain BOOTP clients that are in `machines`. `dynamic`: give others an address of the pool too, forever. `off`: answer none."),

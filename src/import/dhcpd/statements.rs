@@ -26,7 +26,7 @@ const REASONS: &[(&str, &str)] = &[
     ("dhcp-cache-threshold", "lanboot stores every lease"),
     ("do-forward-updates", "lanboot does not update DNS"),
     ("do-reverse-updates", "lanboot does not update DNS"),
-    ("echo-client-id", "lanboot always echoes the client id (RFC 6842)"),
+    ("echo-client-id", "see `dhcp.echo_client_id`, which counts for the whole server"),
     ("execute", "lanboot runs no programs"),
     ("failover", "lanboot has no failover"),
     ("get-lease-hostnames", "lanboot looks up no host names"),

@@ -35,7 +35,6 @@ const REASONS: &[(&str, &str)] = &[
     ("service-sockets-require-all", "lanboot serves the interfaces that exist"),
     ("service-sockets-max-retries", "lanboot serves an interface when it appears"),
     ("service-sockets-retry-wait-time", "lanboot serves an interface when it appears"),
-    ("echo-client-id", "lanboot always echoes the client id (RFC 6842)"),
     ("ip-reservations-unique", "lanboot gives an address to one machine only"),
     ("reservations-lookup-first", "lanboot always looks for reservations first"),
     ("early-global-reservations-lookup", "lanboot knows its machines before it selects a subnet"),

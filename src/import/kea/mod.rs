@@ -41,6 +41,7 @@ const GLOBAL_KEYS: &[&str] = &[
     "decline-probation-period",
     "authoritative",
     "match-client-id",
+    "echo-client-id",
 ];
 
 /// Keys that several levels have in common: see [`settings`].
@@ -181,6 +182,7 @@ impl Importer {
         let is = |key: &str| node.get(key).and_then(Node::bool);
         self.site.is_authoritative = is("authoritative") == Some(true);
         self.site.ignores_client_id = is("match-client-id") == Some(false);
+        self.site.hides_client_id = is("echo-client-id") == Some(false);
         let period = node.get("decline-probation-period").and_then(Node::int);
         self.site.decline_time = Some(period.and_then(|it| u32::try_from(it).ok()).unwrap_or(86_400));
         if let Some(list) = node.get("host-reservation-identifiers") {

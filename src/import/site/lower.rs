@@ -112,6 +112,9 @@ impl Site {
         if self.ignores_client_id {
             map.set("match_client_id", false);
         }
+        if self.hides_client_id {
+            map.set("echo_client_id", false);
+        }
         if self.always_broadcast {
             map.set("always_broadcast", true);
         }

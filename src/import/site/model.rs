@@ -135,6 +135,8 @@ pub(in crate::import) struct Site {
     /// Whether a client with an address that this server did not give is refused.
     pub is_authoritative: bool,
     pub ignores_client_id: bool,
+    /// Whether replies do not repeat the client identifier.
+    pub hides_client_id: bool,
     pub always_broadcast: bool,
     pub bootp: Bootp,
     pub conflict_check: Option<bool>,

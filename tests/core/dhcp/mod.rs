@@ -13,4 +13,5 @@ mod recorded;
 mod reload;
 mod renewals;
 mod server;
+mod suite;
 mod values;
