@@ -173,8 +173,12 @@ fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Time
     let arrival = request.arrival;
     let giaddr = request.message.giaddr;
     let source = *arrival.source.ip();
-    let sent_from_it =
-        source == address || arrival.loopback || (!giaddr.is_unspecified() && source == giaddr);
+    // Some clients give up their address before they say so. No router passes on such a message, so it is from this
+    // wire, where any machine could write the other address too.
+    let sent_from_it = source == address
+        || arrival.loopback
+        || (giaddr.is_unspecified() && source.is_unspecified())
+        || (!giaddr.is_unspecified() && source == giaddr);
     let held = book.binding(address).is_some_and(|b| is_leased_to(b, &request.holder) && b.until > now);
     if !held || !sent_from_it {
         return Decision::silent(DropReason::NotOwner);

@@ -33,8 +33,8 @@ pub(super) fn merged(levels: &[&Level], code: u8) -> Option<Vec<u8>> {
             }
         }
     };
-    let mut others = values.peekable();
-    if others.peek().is_none() {
+    let mut others = values.filter(|value| is_whole(value)).peekable();
+    if others.peek().is_none() || !is_whole(first) {
         return Some(first.to_vec());
     }
     add(&mut all, first);
@@ -56,6 +56,12 @@ fn add_suboptions(known: &mut Vec<u8>, data: &[u8]) {
             known.extend_from_slice(value);
         }
     }
+}
+
+/// Whether the value consists of enterprises alone, as the configuration demands.
+fn is_whole(value: &[u8]) -> bool {
+    let len = |(_, data): (u32, &[u8])| data.len().saturating_add(5);
+    !value.is_empty() && vendor::parts(value).map(len).sum::<usize>() == value.len()
 }
 
 fn encode(all: &Enterprises) -> Vec<u8> {

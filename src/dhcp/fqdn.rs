@@ -28,6 +28,19 @@ pub fn answer(value: &[u8], suffix: Option<&str>, host: Option<&[u8]>) -> Option
         labels.push(clean(host?.split(|byte| *byte == b'.').next()?)?);
         complete = false;
     }
+    encode(flags, labels, complete, suffix)
+}
+
+/// The answer to a client whose name is configured, so that its own name does not count.
+pub fn answer_with_name(value: &[u8], suffix: Option<&str>, name: &[u8]) -> Option<Vec<u8>> {
+    let Sent { flags, .. } = Sent::read(value)?;
+    let (labels, complete) = ascii_labels(name)?;
+    let labels = labels.into_iter().map(clean).collect::<Option<Vec<_>>>()?;
+    encode(flags, labels, complete, suffix)
+}
+
+/// Encodes a name for a client that sent `flags`. A name that is not complete gets the suffix.
+fn encode(flags: u8, mut labels: Vec<Vec<u8>>, complete: bool, suffix: Option<&str>) -> Option<Vec<u8>> {
     let mut whole = complete;
     if let Some(suffix) = suffix.filter(|_| !complete).and_then(suffix_labels) {
         labels.extend(suffix);

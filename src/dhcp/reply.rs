@@ -315,7 +315,11 @@ fn network_options(
         let domain = configured.get(code::DOMAIN);
         let domain = domain.as_deref().and_then(|domain| str::from_utf8(domain).ok());
         let suffix = settings.fqdn_suffix.as_deref().or(domain);
-        let answer = fqdn::answer(value, suffix, configured.get(code::HOSTNAME).as_deref());
+        let reserved = request.machine.and_then(|machine| machine.level.options.constant(code::HOSTNAME));
+        let answer = match reserved {
+            Some(name) => fqdn::answer_with_name(value, suffix, name),
+            None => fqdn::answer(value, suffix, configured.get(code::HOSTNAME).as_deref()),
+        };
         answer.iter().for_each(|answer| _ = room.push(code::FQDN, answer));
     }
     let unasked = configured.always_sent().filter(|code| !ONLY_ASKED.contains(code) && wanted(code));

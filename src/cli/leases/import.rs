@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -104,8 +105,13 @@ pub(super) fn import(config: &Config, arguments: &Arguments, json: bool) -> Resu
         .machines
         .iter()
         .flat_map(|machine| {
-            let mac = machine.macs.first().copied();
-            machine.addresses.iter().map(move |address| (*address, mac))
+            let none = machine.macs.is_empty().then_some(None);
+            let macs: Vec<_> = machine.macs.iter().copied().map(Some).chain(none).collect();
+            let of_address = move |address: &Ipv4Addr| {
+                let address = *address;
+                macs.clone().into_iter().map(move |mac| (address, mac))
+            };
+            machine.addresses.iter().flat_map(of_address)
         })
         .collect();
     let mut intake = Import::new(&book, &reservations, opened.clock.now());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Files;
-use crate::boot::fetch::SERVER;
+use crate::boot::fetch::{SERVER, Served};
 use crate::boot::loader::target::{NextBoot, SCRIPT, is_url, local_path};
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content};
@@ -57,10 +57,10 @@ impl Files {
         let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
         let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
         let is_here = choice.server.is_none_or(|other| other == server);
-        let name = if is_here { self.name_of(&choice.file, server) } else { None };
+        let boot_state = self.boot_state();
+        let name = if is_here { name_of(&choice.file, server, boot_state.served()) } else { None };
         let Some(open) = name.and_then(|name| self.open_for(&name, &machine)) else {
             let makes_script = *choice.file == *SCRIPT;
-            let boot_state = self.boot_state();
             let is_usual = || boot_state.now(boot_state.machine(&machine)) == NextBoot::Default;
             return if makes_script && is_usual() { Content::NothingToStart } else { Content::Unknown };
         };
@@ -79,29 +79,16 @@ impl Files {
         {
             return None;
         }
-        let name = self.name_of(&choice.file, server)?;
+        let boot_state = self.boot_state();
+        let name = name_of(&choice.file, server, boot_state.served())?;
         let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
         let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
         let folders = self.own_folders(&machine);
         let asker = Asker { address: Ipv4Addr::UNSPECIFIED, server, machine, standing: Standing::Certain };
-        let found = self.find_name(&name, &asker, &folders, &self.boot_state());
+        let found = self.find_name(&name, &asker, &folders, &boot_state);
         let is_missing = matches!(found, Err(Refusal::NotFound))
             && self.absent.unless_absent(&name, || self.open_in_any_case(&name)).is_none();
         is_missing.then(|| MissingFile { set: sets::set_with(name.as_str()) })
-    }
-
-    /// Converts a configured boot file, a name or a URL of this server, to a name relative to boot-images/. `None` for
-    /// a URL of another server.
-    fn name_of(&self, written: &str, server: Ipv4Addr) -> Option<BootName> {
-        if !is_url(written) {
-            return BootName::parse(written.as_bytes()).ok();
-        }
-        // The URL may contain our address instead of the placeholder.
-        let (scheme, rest) = written.split_once("://")?;
-        let rest = rest.strip_prefix(&server.to_string()).map(|rest| format!("{SERVER}{rest}"));
-        let url = rest.map_or_else(|| written.to_owned(), |rest| format!("{scheme}://{rest}"));
-        let path = local_path(&url, self.boot_state().served())?.split('#').next()?;
-        BootName::parse(&http::target::name(&format!("/{path}")).ok()?).ok()
     }
 
     /// Opens the file that [`Files::find`] finds for the machine; `None` for templates and generated text.
@@ -112,6 +99,20 @@ impl Files {
         let found = exact.or_else(|| self.absent.unless_absent(name, || self.open_in_any_case(name)));
         found.filter(|open| !open.is_template())
     }
+}
+
+/// Converts a configured boot file, a name or a URL of this server, to a name relative to boot-images/. `None` for
+/// a URL of another server.
+fn name_of(written: &str, server: Ipv4Addr, served: Served) -> Option<BootName> {
+    if !is_url(written) {
+        return BootName::parse(written.as_bytes()).ok();
+    }
+    // The URL may contain our address instead of the placeholder.
+    let (scheme, rest) = written.split_once("://")?;
+    let rest = rest.strip_prefix(&server.to_string()).map(|rest| format!("{SERVER}{rest}"));
+    let url = rest.map_or_else(|| written.to_owned(), |rest| format!("{scheme}://{rest}"));
+    let path = local_path(&url, served)?.split('#').next()?;
+    BootName::parse(&http::target::name(&format!("/{path}")).ok()?).ok()
 }
 
 #[cfg(test)]

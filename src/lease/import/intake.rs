@@ -72,18 +72,25 @@ impl Skipped {
     }
 }
 
-/// The reserved addresses, each with the MAC of its machine if that is known.
+/// The reserved addresses with the MACs of their machines. A machine may have several MACs, and addresses in several
+/// subnets.
 #[derive(Clone, Default, Debug)]
 pub struct Reservations {
-    by_address: HashMap<Ipv4Addr, Option<MacAddr>>,
-    by_mac: HashMap<MacAddr, Ipv4Addr>,
+    /// Without a MAC if the machine is known in another way.
+    by_address: HashMap<Ipv4Addr, Vec<MacAddr>>,
+    by_mac: HashMap<MacAddr, Vec<Ipv4Addr>>,
 }
 
 impl FromIterator<(Ipv4Addr, Option<MacAddr>)> for Reservations {
     fn from_iter<I: IntoIterator<Item = (Ipv4Addr, Option<MacAddr>)>>(all: I) -> Reservations {
-        let by_address: HashMap<_, _> = all.into_iter().collect();
-        let by_mac = by_address.iter().filter_map(|(address, mac)| Some(((*mac)?, *address))).collect();
-        Reservations { by_address, by_mac }
+        let mut found = Reservations::default();
+        for (address, mac) in all {
+            found.by_address.entry(address).or_default().extend(mac);
+            if let Some(mac) = mac {
+                found.by_mac.entry(mac).or_default().push(address);
+            }
+        }
+        found
     }
 }
 
@@ -169,9 +176,10 @@ impl<'a> Import<'a> {
         let subnet = self.book.pool_of(address).ok_or(Skipped::OtherSubnet)?;
         let of_address = self.reservations.by_address.get(&address);
         let for_client = who.mac.and_then(|mac| self.reservations.by_mac.get(&mac));
-        let elsewhere =
-            for_client.is_some_and(|other| *other != address && self.book.pool_of(*other) == Some(subnet));
-        if elsewhere || of_address.is_some_and(|mac| mac.is_none() || *mac != who.mac) {
+        let is_elsewhere = |other: &Ipv4Addr| *other != address && self.book.pool_of(*other) == Some(subnet);
+        let elsewhere = for_client.is_some_and(|addresses| addresses.iter().any(is_elsewhere));
+        let is_of_client = |macs: &Vec<MacAddr>| who.mac.is_some_and(|mac| macs.contains(&mac));
+        if elsewhere || of_address.is_some_and(|macs| !is_of_client(macs)) {
             return Err(Skipped::Reserved);
         }
         if of_address.is_none() && !self.book.shares(subnet, address) {

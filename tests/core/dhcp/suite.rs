@@ -57,7 +57,7 @@ fn is_accepted(yaml: &str) -> bool {
 /// Option names with values and their bytes on the wire.
 const OPTIONS: &[(u8, &str, &[u8])] = &[
     (2, "time_offset: 50", &[0, 0, 0, 50]),
-    (3, "router: [100.100.100.10, 50.50.50.5]", &[100, 100, 100, 10, 50, 50, 50, 5]),
+    (3, "router: [192.168.77.10, 192.168.77.5]", &[192, 168, 77, 10, 192, 168, 77, 5]),
     (4, "time_server: [199.199.199.1, 199.199.199.2]", &[199, 199, 199, 1, 199, 199, 199, 2]),
     (5, "name_server: 199.199.199.1", &[199, 199, 199, 1]),
     (6, "dns: [199.199.199.1, 100.100.100.1]", &[199, 199, 199, 1, 100, 100, 100, 1]),
@@ -341,7 +341,11 @@ fn a_reservation_is_found_by_every_identifier() {
             );
             let mut world = world("", TWO, &machine);
             let ask = [sent, &[(55, &[12, 15])]].concat();
-            let ack = lease(&mut world, 1, &ask);
+            let is_relayed = key.contains("circuit") || key.contains("remote");
+            let giaddr = if is_relayed { ip(2) } else { Ipv4Addr::UNSPECIFIED };
+            let offer = world.ask(&Message { giaddr, ..with(discover(1), &ask) });
+            let taken = with(select(1, SERVER, offer.message.yiaddr), &ask);
+            let ack = world.ask(&Message { giaddr, ..taken });
             let Message { yiaddr, siaddr, .. } = ack.message;
             assert_eq!((yiaddr, siaddr), (ip(address), Ipv4Addr::new(10, 0, 0, 9)), "{key}");
             assert_eq!(
@@ -400,6 +404,7 @@ fn a_reservation_that_changes_moves_its_machine() {
     assert_ne!(world.ask(&discover(3)).message.yiaddr, ip(51), "still leased");
     let renewed = world.ask(&extend(2, ip(51)));
     assert_eq!(renewed.kind(), Some(MessageType::Nak), "it is reserved for another machine now");
+    assert_ne!(world.lease(2), ip(51));
     assert_eq!(world.lease(3), ip(51));
 }
 
@@ -436,7 +441,11 @@ fn a_release_needs_its_client() {
     ] {
         let mut world = world("", ONE, "");
         lease(&mut world, 1, has);
-        let _ = world.send(&release(n, sends));
+        // A client that has given up its address sends from 0.0.0.0.
+        for source in [Ipv4Addr::UNSPECIFIED, ip(50)] {
+            world.arrival.source = SocketAddrV4::new(source, 68);
+            let _ = world.send(&release(n, sends));
+        }
         assert_eq!(offered(&mut world, 9, &[]).is_ok(), is_free, "{n}: {has:?} {sends:?}");
     }
 }
@@ -568,7 +577,7 @@ fn lease_times_are_bounded_and_timers_configured() {
         [51, 58, 59].map(|code| answer.message.options.u32(code).unwrap())
     };
     assert_eq!(times(None), [7200, 3600, 5400]);
-    assert_eq!(times(Some(60)), [1800, 900, 1350], "T1 would be after the end");
+    assert_eq!(times(Some(60)), [1800, 771, 1350], "T1 would be after the end");
     assert_eq!(times(Some(u32::MAX))[0], 10_800);
 }
 
@@ -621,7 +630,7 @@ fn names_of_clients_are_answered() {
         full.option(81)
     );
     for odd in [&b""[..], &[b'x'; 250], b"a..b", b"\0", b" "] {
-        assert_eq!(offered(&mut world, 2, &[(12, odd)]), Ok(ip(50)), "{odd:?}");
-        assert_eq!(offered(&mut world, 2, &[(81, odd)]), Ok(ip(50)), "{odd:?}");
+        assert_eq!(offered(&mut world, 2, &[(12, odd)]), Ok(ip(51)), "{odd:?}");
+        assert_eq!(offered(&mut world, 2, &[(81, odd)]), Ok(ip(51)), "{odd:?}");
     }
 }
