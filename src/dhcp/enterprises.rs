@@ -16,7 +16,7 @@ pub(super) fn merged(levels: &[&Level], code: u8) -> Option<Vec<u8>> {
     let values =
         levels.iter().filter_map(|level| level.options.get(code)).take_while(|value| value.is_sent());
     let mut values = values.filter_map(|value| match value {
-        // These options have no addresses of ours.
+        // These options have no `{server}`.
         OptionValue::Bytes(bytes) | OptionValue::WithServer { bytes, .. } => Some(&bytes[..]),
         OptionValue::Removed => None,
     });
@@ -27,7 +27,7 @@ pub(super) fn merged(levels: &[&Level], code: u8) -> Option<Vec<u8>> {
             match all.iter_mut().find(|(known, _)| *known == number) {
                 None => all.push((number, data.to_vec())),
                 Some((_, known)) if code == code::VENDOR_IDENTIFYING_INFORMATION => {
-                    add_suboptions(known, data)
+                    add_suboptions(known, data);
                 }
                 Some(_) => {}
             }

@@ -102,7 +102,7 @@ pub enum Event {
     OnceEnded {
         /// The target of the `once`.
         target: String,
-        /// What ended it.
+        /// The reason for its end.
         why: String,
         /// The target that the machine starts next, if it has one.
         next: Option<String>,

@@ -90,7 +90,7 @@ fn boot_loop(record: &Record, interface: &str, event: &Event) -> String {
     format!("loop({interface}) {who} was given {file} {times} times in {within} s: {why}")
 }
 
-/// What to do for a client without a boot file.
+/// The advice for a client without a boot file.
 fn no_file(client: &Client) -> String {
     let Some(arch) = client.arch else {
         return "it states no architecture, so it gets no boot file: give it `boot` in `machines`".to_owned();
@@ -111,7 +111,7 @@ fn no_file(client: &Client) -> String {
     }
 }
 
-/// What to do about a file that is missing.
+/// The advice for a file that is missing.
 fn missing(file: &str, set: Option<&str>) -> String {
     match set {
         Some(set) => format!("this file is not in `images`: `lanboot images add {set}` gets it"),

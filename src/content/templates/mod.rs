@@ -8,9 +8,9 @@ mod bounds;
 mod limits;
 mod pool;
 pub mod rendering;
+mod variables;
 mod walk;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -25,8 +25,7 @@ use serde_json::Value as Json;
 use crate::boot::loader::escape::{
     Syntax, UnquotableReason, UnquotableValue, has_marks, mark, quote_values, shell_word,
 };
-use crate::boot::loader::facts::{Facts, NAMES, REQUEST};
-use crate::boot::loader::target::Var;
+use crate::boot::loader::facts::Facts;
 use crate::boot::name::BootName;
 use crate::content::log_once::{Fault, LogOnce};
 use crate::event::Refusal;
@@ -34,6 +33,7 @@ use crate::images::{Catalog, OpenFile};
 
 use bounds::{bounded, fault, single, too_long};
 use pool::Pool;
+use variables::variables;
 
 /// The extension of templates. The rendered file is served under the name without it.
 pub const EXTENSION: &str = ".j2";
@@ -274,50 +274,6 @@ fn source(open: OpenFile) -> Result<String, Error> {
     Ok(text)
 }
 
-/// The variables of a template: [`NAMES`], the machine's own `vars` under their own names too, and [`REQUEST`].
-fn variables(facts: &Facts<'_>, request: Option<&Json>) -> Value {
-    let none = BTreeMap::new();
-    let vars = facts.machine.map_or(&none, |machine| &machine.vars);
-    let known = NAMES.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(facts.text(name)?))));
-    let own: BTreeMap<String, Value> = vars.iter().map(|(name, var)| (name.clone(), value(var))).collect();
-    let mut all = own.clone();
-    all.extend(known);
-    all.insert("vars".to_owned(), own.into());
-    all.extend(request.map(|json| (REQUEST.to_owned(), json_value(json))));
-    all.into()
-}
-
-fn value(var: &Var) -> Value {
-    match var {
-        Var::Bool(value) => Value::from(*value),
-        Var::Int(number) => Value::from(*number),
-        Var::Float(number) => Value::from(*number),
-        Var::Text(text) => Value::from(text.as_str()),
-        Var::List(items) => items.iter().map(value).collect::<Vec<_>>().into(),
-        Var::Map(entries) => {
-            entries.iter().map(|(key, var)| (key.clone(), value(var))).collect::<BTreeMap<_, _>>().into()
-        }
-    }
-}
-
-/// The JSON of a request. The reader of JSON limits how deep it is.
-fn json_value(json: &Json) -> Value {
-    match json {
-        Json::Null => Value::from(()),
-        Json::Bool(value) => Value::from(*value),
-        Json::Number(number) => {
-            let whole = number.as_i64().map(Value::from).or_else(|| number.as_u64().map(Value::from));
-            whole.unwrap_or_else(|| Value::from(number.as_f64().unwrap_or_default()))
-        }
-        Json::String(text) => Value::from(text.as_str()),
-        Json::Array(items) => items.iter().map(json_value).collect::<Vec<_>>().into(),
-        Json::Object(entries) => {
-            let entries = entries.iter().map(|(key, value)| (key.clone(), json_value(value)));
-            entries.collect::<BTreeMap<_, _>>().into()
-        }
-    }
-}
-
 /// The filter `tojson` with limited indentation: minijinja's filter writes any number of spaces before each line.
 fn json(state: &State<'_, '_>, value: &Value, indent: Option<Value>, more: Kwargs) -> Result<Value, Error> {
     let indent = match indent {
@@ -411,7 +367,7 @@ fn error_of(error: &Error, template: &str, machine: String) -> TemplateError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::boot::loader::target::Machine;
+    use crate::boot::loader::target::{Machine, Var};
     use std::fs;
     use std::net::Ipv4Addr;
 
