@@ -1,9 +1,9 @@
 //! Finds targets that start cloud-init with a seed of this server that has no `meta-data` or no `user-data`.
 
 use crate::boot::loader::target::{LocalUrl, Targets};
+use crate::config::problem::Problem;
 use crate::config::settings::Config;
 use crate::config::sources::Sources;
-use crate::config::syntax::place::Problem;
 
 /// The files that cloud-init needs in its seed. Without one of them it ignores the seed, and sets nothing up.
 const NEEDED: [&str; 2] = ["meta-data", "user-data"];

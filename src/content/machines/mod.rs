@@ -217,11 +217,6 @@ impl MachineTable {
         })
     }
 
-    /// The recorder of facts about machines.
-    pub fn recorder(&self) -> &Recorder {
-        &self.recorder
-    }
-
     /// Whether `address` belongs to this computer, so that no other machine sends from it.
     pub fn is_own(&self, address: Ipv4Addr) -> bool {
         self.neighbours.is_own(address)
