@@ -5,7 +5,9 @@ use axum::http::Method;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::handles::Api;
-use crate::api::{changes, leases, metrics, reload, status};
+use crate::api::{
+    changes, events, images, leases, machines, metrics, openapi, reload, status, subnets, targets,
+};
 
 /// The right that a request needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +39,14 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { method: Method::GET, path: "/readyz", access: Access::Read, handler: || get(status::readyz) },
     Endpoint { method: Method::GET, path: "/metrics", access: Access::Read, handler: || get(metrics::metrics) },
     Endpoint { method: Method::GET, path: "/api/v1/status", access: Access::Read, handler: || get(status::status) },
+    Endpoint { method: Method::GET, path: "/openapi.yaml", access: Access::Read, handler: || get(openapi::openapi) },
+    Endpoint { method: Method::GET, path: "/api/v1/machines", access: Access::Read, handler: || get(machines::list) },
+    Endpoint { method: Method::GET, path: "/api/v1/machines/{mac}", access: Access::Read, handler: || get(machines::one) },
+    Endpoint { method: Method::GET, path: "/api/v1/leases", access: Access::Read, handler: || get(leases::list) },
+    Endpoint { method: Method::GET, path: "/api/v1/subnets", access: Access::Read, handler: || get(subnets::list) },
+    Endpoint { method: Method::GET, path: "/api/v1/images", access: Access::Read, handler: || get(images::list) },
+    Endpoint { method: Method::GET, path: "/api/v1/targets", access: Access::Read, handler: || get(targets::list) },
+    Endpoint { method: Method::GET, path: "/api/v1/events", access: Access::Read, handler: || get(events::events) },
     Endpoint { method: Method::POST, path: "/api/v1/leases/{address}/release", access: Access::Change, handler: || post(leases::release) },
     Endpoint { method: Method::POST, path: "/api/v1/reload", access: Access::Change, handler: || post(reload::reload) },
     Endpoint { method: Method::PUT, path: "/api/v1/machines/{mac}/once", access: Access::Change, handler: || put(changes::set_once) },

@@ -1,5 +1,6 @@
 //! The state of the router: everything that routes read or ask.
 
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,15 +9,24 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use crate::api::attempts::Attempts;
 use crate::api::commands::{Command, SubnetUsage, ToLoop};
 use crate::api::error::ApiError;
+use crate::api::feed::Feed;
+use crate::api::names::HostNames;
+use crate::api::refusals::Refusals;
 use crate::api::reloader::Reloader;
+use crate::api::slots::Slots;
 use crate::content::changes::ChangeStore;
 use crate::content::served_files::ServedFiles;
 use crate::net::snapshot::Now;
 use crate::record::Recorder;
 use crate::types::{MacAddr, Timestamp};
 
+/// Maximum number of event streams of the control socket: half of its connections.
+const MAX_CONTROL_STREAMS: usize = 8;
+/// Maximum number of event streams of the web listener, in all and of one address.
+const MAX_WEB_STREAMS: (usize, usize) = (64, 16);
 /// Maximum time to wait for the DHCP loop.
 const LOOP_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -36,9 +46,56 @@ pub struct Api {
     pub files: ServedFiles,
     /// The start of the server.
     pub started: Timestamp,
+    /// The machines that were seen, and the last records.
+    pub feed: Feed,
+    /// The names of this computer.
+    pub names: HostNames,
+    /// Requests and connections that were refused.
+    pub refusals: Refusals,
+    /// Clients that offered wrong tokens.
+    pub attempts: Attempts,
+    /// Open event streams of the control socket.
+    pub control_streams: Slots,
+    /// Open event streams of the web listener.
+    pub web_streams: Slots,
 }
 
 impl Api {
+    /// The state of a server that starts now.
+    pub fn new(
+        now: Now,
+        recorder: Recorder,
+        commands: ToLoop,
+        reloader: Reloader,
+        changes: ChangeStore,
+        files: ServedFiles,
+    ) -> Api {
+        let state = now.borrow().config.state.as_path().into();
+        let started = recorder.now();
+        let (of_control, (of_web, of_one)) = (MAX_CONTROL_STREAMS, MAX_WEB_STREAMS);
+        Api {
+            now,
+            recorder,
+            state,
+            commands,
+            reloader,
+            changes,
+            files,
+            started,
+            feed: Feed::new(started),
+            names: HostNames::read(),
+            refusals: Refusals::default(),
+            attempts: Attempts::default(),
+            control_streams: Slots::new(of_control, of_control),
+            web_streams: Slots::new(of_web, of_one),
+        }
+    }
+
+    /// Follows the records forever.
+    pub async fn follow(&self) -> Infallible {
+        self.feed.follow(&self.recorder, &self.state).await
+    }
+
     /// The use of the pools now; empty if this server gives no addresses.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! `POST /api/v1/leases/{address}/release`.
+//! `GET /api/v1/leases` and `POST /api/v1/leases/{address}/release`.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -6,12 +6,70 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use serde::Serialize;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use crate::api::commands::{Command, Refusal, Release};
 use crate::api::error::{Answer, ApiError, Done, Segment};
 use crate::api::handles::Api;
-use crate::store::LeaseReader;
+use crate::api::view::seconds_of;
+use crate::config::Config;
+use crate::lease::{Lease, State as LeaseState, is_forever};
+use crate::store::{LeaseReader, StoreError};
+use crate::types::Timestamp;
+
+/// A lease, with the fields of `lanboot leases list --json`.
+#[derive(Serialize)]
+pub(super) struct LeaseView {
+    address: Ipv4Addr,
+    /// leased, declined, released or expired.
+    state: &'static str,
+    /// `null` for hardware other than Ethernet.
+    mac: Option<String>,
+    /// The name in `machines`.
+    name: Option<String>,
+    /// Client identifier in hexadecimal with colons, the type byte first.
+    client_id: String,
+    /// In UTC, as in RFC 3339; `null` for a lease that never ends.
+    expires: Option<String>,
+    /// 0 for a lease that has ended; `null` for one that never ends.
+    seconds_left: Option<u64>,
+}
+
+/// The stored leases, by address; empty if this server gives no addresses. Responds 503 if they cannot be read.
+pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<LeaseView>> {
+    let state = Arc::clone(&api.state);
+    let read = move || LeaseReader::open(&state)?.map_or(Ok(Vec::new()), |reader| Ok(reader.load()?.0));
+    let leases: Result<Vec<Lease>, StoreError> = spawn_blocking(read).await.map_err(ApiError::unavailable)?;
+    let leases = leases.map_err(ApiError::unavailable)?;
+    let (config, now) = (Arc::clone(&api.now.borrow().config), api.recorder.now());
+    Ok(Json(leases.iter().map(|lease| LeaseView::of(lease, &config, now)).collect()))
+}
+
+impl LeaseView {
+    fn of(lease: &Lease, config: &Config, now: Timestamp) -> LeaseView {
+        let mac = lease.hardware.mac();
+        let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
+        let machine = mac.and_then(|mac| machines?.with_mac(mac));
+        let machine = machine.or_else(|| machines?.without_mac(lease.address));
+        let finite = (!is_forever(lease.until)).then_some(lease.until);
+        LeaseView {
+            address: lease.address,
+            state: match lease.state {
+                LeaseState::Released => "released",
+                _ if lease.until <= now => "expired",
+                LeaseState::Declined => "declined",
+                LeaseState::Leased | LeaseState::Offered | LeaseState::Checking => "leased",
+            },
+            mac: mac.map(|mac| mac.to_string()),
+            name: machine.map(|machine| machine.name.to_string()),
+            client_id: format!("{:?}", lease.holder.client),
+            expires: finite.map(seconds_of),
+            seconds_left: finite.map(|until| until.since(now).as_secs()),
+        }
+    }
+}
 
 /// Frees an address: reads the stored lease, which is complete, and asks the DHCP loop to end it. The answer is sent
 /// when the change is on stable storage.
@@ -25,7 +83,7 @@ pub(super) async fn release(State(api): State<Api>, Segment(address): Segment<St
     let commands = commands.ok_or_else(|| ApiError::unavailable("this server gives no addresses"))?;
     let state = Arc::clone(&api.state);
     let read_lease = move || LeaseReader::open(&state)?.map_or(Ok(None), |reader| reader.lease(address));
-    let stored = tokio::task::spawn_blocking(read_lease).await;
+    let stored = spawn_blocking(read_lease).await;
     let stored = stored.map_err(ApiError::unavailable)?.map_err(ApiError::unavailable)?;
     let lease = stored.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "no lease is stored for it"))?;
     let (reply, answer) = oneshot::channel();

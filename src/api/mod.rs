@@ -14,18 +14,32 @@ use crate::api::error::{method_not_allowed, not_found};
 use crate::api::guard::guard;
 use crate::api::handles::Api;
 
+mod admission;
+pub mod attempts;
 mod changes;
 pub mod client;
 pub mod commands;
 pub mod endpoints;
 mod error;
+mod events;
+pub mod feed;
 mod guard;
 pub mod handles;
+mod images;
 mod leases;
+mod machines;
 mod metrics;
+pub mod names;
+pub mod openapi;
+pub mod refusals;
 mod reload;
 pub mod reloader;
+mod ring;
+mod seen;
+pub mod slots;
 mod status;
+mod subnets;
+mod targets;
 pub mod token;
 mod view;
 
@@ -41,3 +55,6 @@ pub fn router(api: &Api) -> Router {
         .layer(from_fn_with_state(api.clone(), guard))
         .with_state(api.clone())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,7 +33,9 @@ pub(super) struct StatusView {
     /// In the order of `dhcp.subnets`; empty if this server gives no addresses.
     subnets: Vec<SubnetView>,
     /// Dropped messages by reason.
-    dropped: Vec<DropView>,
+    dropped: Vec<ReasonView>,
+    /// Refused requests of the API by reason.
+    refused: Vec<ReasonView>,
     /// The changes that people have made to the running server.
     changes: ChangesView,
 }
@@ -55,7 +57,7 @@ struct ServiceView {
 }
 
 #[derive(Serialize)]
-struct DropView {
+struct ReasonView {
     reason: &'static str,
     count: u64,
 }
@@ -76,7 +78,6 @@ pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
     let usage = api.subnet_usage().await?;
     let snapshot = api.now.borrow().clone();
     let config = &snapshot.config;
-    let drops = api.recorder.drops();
     Ok(Json(StatusView {
         version: env!("CARGO_PKG_VERSION"),
         started: time(api.started),
@@ -85,9 +86,14 @@ pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
         tftp: config.tftp.as_ref().map(|tftp| ServiceView { port: tftp.port, listen: tftp.listen.clone() }),
         http: config.http.as_ref().map(|http| ServiceView { port: http.port, listen: http.listen.clone() }),
         subnets: usage.iter().map(SubnetView::of).collect(),
-        dropped: drops.into_iter().map(|(reason, count)| DropView { reason, count }).collect(),
+        dropped: reasons(api.recorder.drops()),
+        refused: reasons(api.refusals.counts()),
         changes: ChangesView::of(&api.changes.now()),
     }))
+}
+
+fn reasons(counts: Vec<(&'static str, u64)>) -> Vec<ReasonView> {
+    counts.into_iter().map(|(reason, count)| ReasonView { reason, count }).collect()
 }
 
 fn interfaces(config: &Config, served: &Served) -> Vec<InterfaceView> {

@@ -10,10 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use subtle::ConstantTimeEq;
 
-use crate::store::{create_state_folder, give_to_owner};
-
-/// File name of the token in the state folder. Only its owner may read it.
-pub const TOKEN_FILE: &str = "token";
+use crate::store::{TOKEN_FILE, create_state_folder, give_to_owner};
 
 /// Number of random bytes in a token: 256 bits.
 const TOKEN_BYTES: usize = 32;

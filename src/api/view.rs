@@ -41,3 +41,8 @@ impl SubnetView {
 pub(super) fn time(at: Timestamp) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
 }
+
+/// Like [`time`], in whole seconds.
+pub(super) fn seconds_of(at: Timestamp) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(at.0)).to_string()
+}

@@ -126,6 +126,10 @@ pub fn read_file(path: &Path, state: Option<&Path>) -> Result<(Option<Loaded>, V
         if let Some(uploads) = config.tftp.as_mut().and_then(|tftp| tftp.uploads.as_mut()) {
             uploads.dir = folder.join(&uploads.dir);
         }
+        if let Some(tls) = config.web.as_mut().and_then(|web| web.tls.as_mut()) {
+            tls.cert = folder.join(&tls.cert);
+            tls.key = folder.join(&tls.key);
+        }
         config.source_files = source_files;
         Loaded { path: path.to_owned(), sources, config }
     });

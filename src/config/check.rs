@@ -95,6 +95,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         targets,
         tftp: file.tftp,
         http: file.http,
+        web: file.web,
         log: file.log,
         notes: Vec::new(),
         source_files: Vec::new(),

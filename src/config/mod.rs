@@ -20,7 +20,7 @@ pub use problem::Problem;
 pub use reference::reference;
 pub use schema::schema;
 pub use sections::options::{illegal_option_value, option_not_configurable};
-pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Uploads};
+pub use settings::{Config, Http, Interfaces, Log, LogFormat, LogLevel, Tftp, Tls, Uploads, Web};
 pub use sources::{Source, Sources};
 pub use state_key::state_folder;
 pub use syntax::reader::suggestion;

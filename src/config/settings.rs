@@ -1,7 +1,7 @@
 //! The checked settings of a configuration file. `check.rs` builds them; the server and the commands read them and
 //! never change them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub struct Config {
     pub tftp: Option<Tftp>,
     /// `None` with `http: off`.
     pub http: Option<Http>,
+    /// `None` with `web: off`.
+    pub web: Option<Web>,
     pub log: Log,
     /// Findings about valid settings that may not do what their author intended.
     pub notes: Vec<Problem>,
@@ -103,6 +105,35 @@ pub struct Http {
     pub max_per_client: u32,
     /// Networks whose clients are served in addition to those of the served interfaces.
     pub allow: Vec<Ipv4Network>,
+}
+
+/// The settings of `web:`, the listener of the API and the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Web {
+    pub listen: Vec<SocketAddr>,
+    /// Whether `listen` is in the file. The server starts without an address that is only the default.
+    pub is_listen_given: bool,
+    /// Certificate and key for addresses other than those of loopback.
+    pub tls: Option<Tls>,
+    /// Whether addresses other than those of loopback are served without TLS.
+    pub insecure: bool,
+    /// Networks whose clients may connect, besides loopback; empty for all.
+    pub allow: Vec<Ipv4Network>,
+    /// Host names of this server that browsers may use, in lower case.
+    pub names: Vec<String>,
+    /// Whether images may be uploaded.
+    pub uploads: bool,
+    /// Maximum size of one uploaded image in bytes.
+    pub max_upload: u64,
+}
+
+/// The settings of `web.tls:`, paths of PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, followed by those of its issuers.
+    pub cert: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
 }
 
 /// The settings of `log:`.

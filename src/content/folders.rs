@@ -5,13 +5,16 @@ use std::path::Path;
 use crate::config::Config;
 use crate::images::placement::{self, Secret, images_problem, is_within};
 
-/// Paths that no client may download: the state folder, the upload folder, and config.yaml.
+/// Paths that no client may download: the state folder, the upload folder, config.yaml, and
+/// the private key of the web listener.
 pub fn secrets(config: &Config) -> Vec<Secret> {
     let uploads = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
     let files = config.source_files.iter().map(|path| Secret { key: "--config", path: path.clone() });
     let folders = [("state", Some(&config.state)), ("tftp.uploads", uploads.map(|uploads| &uploads.dir))];
     let folders = folders.into_iter().filter_map(|(key, path)| Some(Secret { key, path: path?.clone() }));
-    folders.chain(files).collect()
+    let tls = config.web.as_ref().and_then(|web| web.tls.as_ref());
+    let key = tls.map(|tls| Secret { key: "web.tls.key", path: tls.key.clone() });
+    folders.chain(files).chain(key).collect()
 }
 
 /// Describes secret paths inside the folder of boot files. `lanboot check` reports them as errors. The server starts

@@ -19,6 +19,24 @@ pub fn read_kind(file: impl Read) -> io::Result<FileKind> {
     Ok(kind_of(&head))
 }
 
+/// The kind in two words, and the processor architecture if the first bytes show it. For tables and JSON.
+pub fn words(kind: FileKind) -> (&'static str, Option<String>) {
+    let (words, architecture) = match kind {
+        FileKind::EfiProgram(processor) => return ("EFI program", Some(processor.to_string())),
+        FileKind::OtherPe(processor) => return ("PE, not EFI application", Some(processor.to_string())),
+        FileKind::BiosIpxe => ("iPXE for BIOS", Some("bios")),
+        FileKind::BiosPxelinux => ("PXELINUX", Some("bios")),
+        FileKind::LinuxKernel => ("Linux kernel", Some("x86")),
+        FileKind::IpxeScript => ("iPXE script", None),
+        FileKind::Text => ("text", None),
+        FileKind::RomImage => ("ROM image", None),
+        FileKind::Elf => ("ELF", None),
+        FileKind::Empty => ("empty", None),
+        FileKind::Unknown => ("other", None),
+    };
+    (words, architecture.map(str::to_owned))
+}
+
 /// The kind of a file that begins with `head`.
 fn kind_of(head: &[u8]) -> FileKind {
     if head.is_empty() {

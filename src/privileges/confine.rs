@@ -50,6 +50,13 @@ impl Folders {
         if let Ok(images) = config.images.canonicalize() {
             read.extend(images.parent().map(Path::to_owned));
         }
+        // A renewed certificate is another file, or a link to one.
+        let tls = config.web.iter().filter_map(|web| web.tls.as_ref());
+        for file in tls.flat_map(|tls| [&tls.cert, &tls.key]) {
+            let target = file.canonicalize().ok();
+            let both = [Some(file), target.as_ref()].into_iter().flatten();
+            read.extend(both.filter_map(|path| path.parent()).map(Path::to_owned));
+        }
         let uploads = config.tftp.as_ref().and_then(|tftp| tftp.uploads.as_ref());
         let mut write = vec![config.state.clone()];
         write.extend(uploads.map(|uploads| uploads.dir.clone()));

@@ -16,9 +16,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat};
 use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::account::{Account, lanboot_group, name_of};
-use crate::api::token::TOKEN_FILE;
 use crate::net::StartError;
-use crate::store::{DATABASE, FILE_MODE, create_state_folder};
+use crate::store::{DATABASE, FILE_MODE, TOKEN_FILE, create_state_folder};
 
 /// Mode bits that are removed: the group may only read, and others have no access.
 const TOO_MUCH: u32 = 0o027;

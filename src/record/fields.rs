@@ -1,11 +1,14 @@
 //! Writes the line of a record with its fields. Text logs show the line alone; JSON logs show the fields too.
 
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use serde_json::{Map, Value};
 use tracing::Level;
 
 use crate::event::{Event, Record};
+use crate::record::level::level;
+use crate::record::log_line::line;
 use crate::types::{Arch, Escaped, MacAddr, Rule};
 
 /// The fields of one record. The names in JSON logs are those of this struct.
@@ -82,6 +85,33 @@ pub(super) fn write(level: Level, record: &Record, line: &str) {
         Level::INFO => log!(Level::INFO, fields),
         _ => log!(Level::DEBUG, fields),
     }
+}
+
+/// The record as an object with the names of JSON logs, its time as `at`, and its line as `message`.
+pub fn json(record: &Record) -> Value {
+    let line = line(record);
+    let Fields { mac, machine, ip, interface, arch, file, rule, reason, bytes, took } = Fields::of(record);
+    let at = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(record.at.0));
+    let mut object = Map::new();
+    let mut add = |name: &str, value: Option<Value>| {
+        object.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    add("at", Some(at.to_string().into()));
+    add("level", Some(level(&record.event).as_str().into()));
+    add("event", Some(first_word(&line).into()));
+    add("mac", mac.map(|mac| mac.to_string().into()));
+    add("machine", machine.map(Into::into));
+    add("ip", ip.map(|ip| ip.to_string().into()));
+    add("interface", interface.map(Into::into));
+    add("arch", arch.map(|arch| arch.to_string().into()));
+    add("file", file.map(|file| Escaped(file.as_bytes()).to_string().into()));
+    add("rule", rule.map(|rule| rule.to_string().into()));
+    add("reason", reason.map(Into::into));
+    add("bytes", bytes.map(Into::into));
+    // Milliseconds, as in the log.
+    add("seconds", took.map(|took| ((took.as_secs_f64() * 1000.0).round() / 1000.0).into()));
+    add("message", Some(line.into()));
+    Value::Object(object)
 }
 
 impl<'r> Fields<'r> {

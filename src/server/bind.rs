@@ -8,7 +8,7 @@ use tokio::sync::watch::channel;
 use crate::api::commands::ToLoop;
 use crate::api::handles::Api;
 use crate::api::reloader::Reloader;
-use crate::api::router;
+use crate::api::{router, token};
 use crate::boot::plan::Mode;
 use crate::config::Config;
 use crate::config::changes::{Applied, apply};
@@ -23,7 +23,7 @@ use crate::server::control::Control;
 use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Start, Watch, out_of_reach};
-use crate::server::{Server, http};
+use crate::server::{Server, http, web};
 use crate::store::LeaseStorage;
 
 impl Server {
@@ -69,18 +69,16 @@ impl Server {
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let (http, tftp) = bind_file_services(config, &parts, &mut summary)?;
         let (reloader, requests) = Reloader::new();
-        let api = Api {
-            now: now.clone(),
-            recorder: recorder.clone(),
-            state: config.state.as_path().into(),
-            commands: parts.commands.clone(),
-            reloader: reloader.clone(),
-            changes: start.changes.clone(),
-            files: files.clone(),
-            started: recorder.now(),
-        };
+        let (now_of_api, commands) = (now.clone(), parts.commands.clone());
+        let (changes, files) = (start.changes.clone(), files.clone());
+        let api = Api::new(now_of_api, recorder.clone(), commands, reloader.clone(), changes, files);
         let control = bind_control(config, storage, &api, &mut warnings);
+        let web = bind_web(&now, storage, &api, &mut wrong)?;
+        warnings.extend(wrong.iter().filter(|line| !warnings.contains(line)).cloned().collect::<Vec<_>>());
+        summary.extend(web.addresses().map(|addresses| format!("API on {addresses}")));
         confine()?;
+        let certificate = web.read_certificate()?;
+        warnings.extend(make_token(config, storage));
         let mut dhcp = None;
         if let Some(sockets) = sockets {
             let mut lines = Vec::new();
@@ -93,6 +91,8 @@ impl Server {
             dhcp,
             parts,
             control,
+            api,
+            web: (web, certificate),
             tftp,
             http,
             files,
@@ -136,6 +136,34 @@ fn with_changes(file: &Config, storage: LeaseStorage) -> (Config, Start, Option<
     };
     let Applied { config, unused } = apply(file, &changes.now());
     (config, Start { file: Arc::new(file.clone()), changes, unused }, damage)
+}
+
+/// Binds the web listener. Default addresses that are taken are added to `wrong`.
+fn bind_web(
+    now: &Now,
+    storage: LeaseStorage,
+    api: &Api,
+    wrong: &mut Vec<String>,
+) -> Result<web::Bound, StartError> {
+    let mut config = Arc::clone(&now.borrow().config);
+    if storage == LeaseStorage::InMemory {
+        // Benchmarks run beside other servers.
+        config = Arc::new(Config { web: None, ..(*config).clone() });
+    }
+    let (bound, taken) = web::Bound::bind(&config, api)?;
+    wrong.extend(taken);
+    Ok(bound)
+}
+
+/// Makes the token for changes through the web listener, where the state folder exists. Returns the reason if there can
+/// be none; without the token, nobody changes anything.
+fn make_token(config: &Config, storage: LeaseStorage) -> Option<String> {
+    let settings = config.web.as_ref().filter(|_| storage == LeaseStorage::OnDisk)?;
+    if !settings.is_listen_given && !config.state.is_dir() {
+        return None;
+    }
+    let made = token::read_or_create(&config.state);
+    made.err().filter(|_| settings.is_listen_given).map(|error| error.to_string())
 }
 
 /// Binds the control socket. A server without leases has one only if its state folder exists already, because it stores

@@ -19,10 +19,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::api::client::Client;
 use crate::privileges;
+use crate::server::stall::Stalling;
 use crate::store::create_state_folder;
 
 /// Maximum number of connections. Further ones replace the longest idle one, or wait in the kernel if all have
@@ -30,12 +30,10 @@ use crate::store::create_state_folder;
 const MAX_CONNECTIONS: usize = 16;
 /// Interval at which a full server checks for ended connections.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
-/// Maximum bytes of a request's head. Bodies are not read.
+/// Maximum bytes of a request's head.
 const MAX_HEAD: usize = 8 * 1024;
 /// Maximum time to receive a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum duration of a connection.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 const INSTALLED: &str = "/run/lanboot/control.sock";
 
@@ -94,8 +92,7 @@ impl Control {
                     let has_request = Arc::new(AtomicBool::new(false));
                     let conversation =
                         serve_connection(stream, self.service.clone(), Arc::clone(&has_request));
-                    // A client that is too slow or does not speak HTTP gets no response.
-                    let task = tokio::spawn(async { drop(timeout(CONNECTION_TIMEOUT, conversation).await) });
+                    let task = tokio::spawn(conversation);
                     connections.0.push_back(Connection { task, has_request });
                 }
                 Err(error) => {
@@ -179,7 +176,7 @@ async fn serve_connection(stream: UnixStream, service: Service, has_request: Arc
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), answer_request)
+        .serve_connection(TokioIo::new(Stalling::new(stream)), answer_request)
         .await;
 }
 

@@ -14,6 +14,7 @@ use crate::net::snapshot::Snapshot;
 use crate::server::dhcp::running::{Dhcp, Parts};
 use crate::server::http::threads::{Bound, Threads};
 use crate::server::tftp::{Running, Transfers};
+use crate::server::web::Web;
 
 /// Maximum time for transfers to finish after the server was asked to stop. `TimeoutStopSec` of the systemd unit is
 /// longer.
@@ -31,6 +32,8 @@ pub(super) struct Serving {
     pub(super) dhcp: Dhcp,
     pub(super) http: Option<Threads>,
     pub(super) tftp: Option<Running>,
+    /// `None` once the server stops.
+    pub(super) web: Option<Web>,
     /// Services that a reload turned off, until their last transfer ends.
     pub(super) closing: Vec<Service>,
 }
@@ -60,6 +63,7 @@ impl Serving {
         let tftp = self.tftp.iter().flat_map(|tftp| tftp.refused(snapshot));
         let mut problems: Vec<String> = http.chain(tftp).map(|error| error.to_string()).collect();
         problems.extend(self.dhcp.refused(snapshot));
+        problems.extend(self.web.iter().flat_map(|web| web.refused(snapshot)));
         if !problems.is_empty() {
             return problems;
         }
@@ -131,6 +135,7 @@ impl Serving {
     pub(super) fn follow(&mut self, snapshot: &Snapshot) -> Vec<StartError> {
         let mut refused: Vec<StartError> = self.turn_on_and_off(snapshot).err().into_iter().collect();
         refused.extend(self.dhcp.follow(snapshot).err());
+        refused.extend(self.web.iter_mut().flat_map(|web| web.follow(snapshot)));
         let recorder = &self.dhcp.parts.recorder;
         if let Some(http) = &mut self.http {
             let (changed, not) = http.follow(snapshot);

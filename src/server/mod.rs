@@ -10,9 +10,11 @@ pub mod drain;
 pub mod http;
 pub mod notify;
 pub mod reload;
+mod stall;
 mod statistics;
 pub mod tftp;
 mod watch;
+mod web;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,7 +25,9 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
+use tokio_rustls::rustls::ServerConfig;
 
+use crate::api::handles::Api;
 use crate::api::reloader::Reloader;
 use crate::content::served_files::ServedFiles;
 use crate::record::Recorder;
@@ -40,6 +44,9 @@ pub struct Server {
     dhcp: Option<Ready>,
     parts: Parts,
     control: Option<Control>,
+    api: Api,
+    /// The listeners, and their certificate.
+    web: (web::Bound, Option<Arc<ServerConfig>>),
     tftp: Option<Transfers>,
     http: Option<http::threads::Bound>,
     /// For the periodic check of their folder.
@@ -101,18 +108,23 @@ impl Server {
         if let Some(ready) = self.dhcp {
             dhcp.run(ready, &watch.now().borrow().config)?;
         }
-        let mut serving = Serving { dhcp, http, tftp, closing: Vec::new() };
+        let (web, certificate) = self.web;
+        let web = Some(web.start(certificate));
+        let mut serving = Serving { dhcp, http, tftp, web, closing: Vec::new() };
+        let api = self.api;
         let control = self.control.map(|control| tokio::spawn(control.serve()));
         tokio::select! {
             () = stop => {}
             Some(error) = fault.recv() => return Err(error),
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
+            never = api.follow() => match never {},
             never = statistics::follow(&self.statistics, &recorder, &commands) => match never {},
             never = watch_folder(self.files) => match never {},
         }
         let ended = async {
-            let serving = serving.stop_dhcp().await;
+            let mut serving = serving.stop_dhcp().await;
+            serving.web = None;
             control.inspect(JoinHandle::abort);
             serving.drain(hurry).await;
         };

@@ -2,6 +2,8 @@
 
 /// File name of the database in the state folder.
 pub const DATABASE: &str = "leases.db";
+/// File name of the token of the API in the state folder. Only its owner may read it.
+pub const TOKEN_FILE: &str = "token";
 
 /// Permissions of every file in the state folder. Other users of this computer must not see the clients' addresses.
 pub const FILE_MODE: u32 = 0o640;

@@ -21,7 +21,7 @@ mod schema;
 mod sqlite;
 mod wal;
 
-pub use files::{DATABASE, FILE_MODE, FOLDER_MODE};
+pub use files::{DATABASE, FILE_MODE, FOLDER_MODE, TOKEN_FILE};
 pub use findings::Findings;
 pub use folder::{create_state_folder, replace_file};
 pub use lease_store::{ClockMark, LeaseStorage, LeaseStore, StoreError, Uptime, shift_end};

@@ -1,6 +1,7 @@
 //! The real binary, or one of its servers, on loopback: real sockets, files and clocks. Some tests need root, and some
 //! need third-party programs, which `tests/run` installs on Debian.
 
+mod api;
 mod changes;
 mod check;
 mod cli;

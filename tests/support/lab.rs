@@ -96,6 +96,7 @@ boot:
   ipxe: boot.ipxe
 tftp: {{port: {}}}
 http: {{port: {}}}
+web: off
 ",
             self.ports.dhcp, self.client_port, self.ports.tftp, self.http
         )

@@ -9,8 +9,7 @@ use crate::boot::name::BootName;
 use crate::config::{self, Config};
 use crate::images::manifest::{Entry, Manifest, Origin};
 use crate::images::signature::{Marks, read_marks};
-use crate::images::{Catalog, list};
-use crate::types::FileKind;
+use crate::images::{Catalog, kind, list};
 
 /// A file, for the table and for JSON. The field names are stable.
 #[derive(Serialize)]
@@ -59,7 +58,7 @@ fn view(catalog: &Catalog, manifest: &Manifest, clients: &[(String, String)], fi
     let name = BootName::parse(file.as_bytes()).ok()?;
     let open = catalog.open_file(&name).ok()?;
     let marks = read_marks(&open.file).ok().flatten();
-    let (kind, architecture) = describe_kind(catalog.kind(&name)?);
+    let (kind, architecture) = kind::words(catalog.kind(&name)?);
     let mut clients: Vec<String> = clients
         .iter()
         .filter(|(mapped, _)| BootName::parse(mapped.as_bytes()).is_ok_and(|mapped| mapped == name))
@@ -71,23 +70,6 @@ fn view(catalog: &Catalog, manifest: &Manifest, clients: &[(String, String)], fi
     let added = manifest.files.get(&file).cloned();
     let signed_by = marks.map(|marks| marks.signed_by);
     Some(View { file, kind, architecture, size: open.size, clients, signed_by, sbat, added })
-}
-
-fn describe_kind(kind: FileKind) -> (&'static str, Option<String>) {
-    let (words, architecture) = match kind {
-        FileKind::EfiProgram(processor) => return ("EFI program", Some(processor.to_string())),
-        FileKind::OtherPe(processor) => return ("PE, not EFI application", Some(processor.to_string())),
-        FileKind::BiosIpxe => ("iPXE for BIOS", Some("bios")),
-        FileKind::BiosPxelinux => ("PXELINUX", Some("bios")),
-        FileKind::LinuxKernel => ("Linux kernel", Some("x86")),
-        FileKind::IpxeScript => ("iPXE script", None),
-        FileKind::Text => ("text", None),
-        FileKind::RomImage => ("ROM image", None),
-        FileKind::Elf => ("ELF", None),
-        FileKind::Empty => ("empty", None),
-        FileKind::Unknown => ("other", None),
-    };
-    (words, architecture.map(str::to_owned))
 }
 
 fn cells(view: &View) -> [String; 7] {

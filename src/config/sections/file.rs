@@ -15,6 +15,7 @@ use crate::config::sections::option_values::domain_name;
 use crate::config::sections::routers::router;
 use crate::config::sections::targets;
 use crate::config::sections::tftp;
+use crate::config::sections::web;
 use crate::config::sections::written::{DhcpSection, File, PoolEntry, SubnetEntry};
 use crate::config::settings::{Interfaces, Log, LogFormat, LogLevel};
 use crate::config::syntax::key::Section;
@@ -66,6 +67,7 @@ pub(in crate::config) fn read(reader: &mut Reader, roots: &[&Node]) -> File {
         targets,
         tftp: tftp::tftp(reader, fields.get("tftp")),
         http: http::http(reader, fields.get("http")),
+        web: web::web(reader, fields.get("web")),
         log: log(reader, fields.get("log")),
     }
 }

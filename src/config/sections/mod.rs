@@ -19,4 +19,5 @@ pub(in crate::config) mod options;
 pub(in crate::config) mod routers;
 pub(in crate::config) mod targets;
 pub(in crate::config) mod tftp;
+pub(in crate::config) mod web;
 pub(in crate::config) mod written;

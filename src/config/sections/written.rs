@@ -11,7 +11,7 @@ use crate::boot::loader::target::{BootAction, Var};
 use crate::boot::machine_boot::MachineBoot;
 use crate::boot::policy::Policy;
 use crate::config::sections::mode;
-use crate::config::settings::{Http, Interfaces, Log, Tftp};
+use crate::config::settings::{Http, Interfaces, Log, Tftp, Web};
 use crate::config::syntax::reader::At;
 use crate::dhcp::classes::{Class, ClassRef};
 use crate::dhcp::level::Level;
@@ -32,6 +32,7 @@ pub(in crate::config) struct File {
     pub(in crate::config) machines: Vec<MachineEntry>,
     pub(in crate::config) tftp: Option<Tftp>,
     pub(in crate::config) http: Option<Http>,
+    pub(in crate::config) web: Option<Web>,
     pub(in crate::config) log: Log,
 }
 

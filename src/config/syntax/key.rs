@@ -76,6 +76,8 @@ pub(in crate::config) enum Section {
     Tftp,
     Uploads,
     Http,
+    Web,
+    WebTls,
     Log,
 }
 

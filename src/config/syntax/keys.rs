@@ -7,11 +7,11 @@ use crate::config::syntax::key::Kind::{
     Address, Any, Bool, Each, Either, List, Map, Named, Network, Number, Off, Path, Range, Text, Time, Word,
 };
 use crate::config::syntax::key::{Key, Kind, PORT, REQUIRED, Section, key};
-use crate::config::syntax::service_keys::{HTTP, LOG, TFTP, UPLOADS};
+use crate::config::syntax::service_keys::{HTTP, LOG, TFTP, UPLOADS, WEB, WEB_TLS};
 
 impl Section {
     /// Every section, in the order of the reference.
-    pub(in crate::config) const ALL: [Section; 21] = [
+    pub(in crate::config) const ALL: [Section; 23] = [
         Section::Top,
         Section::Included,
         Section::IncludedDhcp,
@@ -32,6 +32,8 @@ impl Section {
         Section::Tftp,
         Section::Uploads,
         Section::Http,
+        Section::Web,
+        Section::WebTls,
         Section::Log,
     ];
 
@@ -58,6 +60,8 @@ impl Section {
             Section::Tftp => TFTP,
             Section::Uploads => UPLOADS,
             Section::Http => HTTP,
+            Section::Web => WEB,
+            Section::WebTls => WEB_TLS,
             Section::Log => LOG,
         }
     }
@@ -85,6 +89,8 @@ impl Section {
             Section::Tftp => "tftp",
             Section::Uploads => "tftp.uploads",
             Section::Http => "http",
+            Section::Web => "web",
+            Section::WebTls => "web.tls",
             Section::Log => "log",
         }
     }
@@ -121,6 +127,7 @@ const TOP: &[Key] = &[
     key("machines", List(&Map(Section::Machine)), "[]", "One entry for each machine that is special."),
     key("tftp", Either(&[Off, Map(Section::Tftp)]), "", "TFTP. `off`: no TFTP."),
     key("http", Either(&[Off, Map(Section::Http)]), "", "The files of `images` over HTTP/1.1. `off`: no HTTP."),
+    key("web", Either(&[Off, Map(Section::Web)]), "", "The dashboard, the API and the metrics. `off`: only the control socket has the API."),
     key("log", Map(Section::Log), "", "The log."),
 ];
 

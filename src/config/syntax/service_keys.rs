@@ -1,7 +1,7 @@
-//! The keys of `tftp`, `http` and `log`: the last tables of `keys.rs`.
+//! The keys of `tftp`, `http`, `web` and `log`: the last tables of `keys.rs`.
 
 use crate::config::syntax::key::Kind::{
-    Address, Each, Either, Map, Network, Number, Off, Path, Size, Text, Word,
+    Address, Bool, Each, Either, Map, Network, Number, Off, Path, Size, Text, Word,
 };
 use crate::config::syntax::key::{Key, PORT, REQUIRED, Section, key};
 
@@ -33,6 +33,23 @@ pub(super) const HTTP: &[Key] = &[
     key("listen", Each(&Address), "[]", "Addresses to listen on. Empty: those of the served interfaces."),
     key("max_per_client", Number(1, 8192), "1024", "Connections at once from one address."),
     key("allow", Each(&Network), "[]", "Networks that may ask, besides those of the interfaces and subnets. This computer itself may always ask over loopback."),
+];
+
+#[rustfmt::skip]
+pub(super) const WEB: &[Key] = &[
+    key("listen", Each(&Text("an address with a port")), "[127.0.0.1:8067]", "Addresses to listen on. The default is left out with a warning if another program has it."),
+    key("tls", Map(Section::WebTls), "", "The certificate for addresses other than those of loopback."),
+    key("insecure", Bool, "false", "`true`: serve addresses other than those of loopback without TLS. Everybody on the way can read the token."),
+    key("allow", Each(&Network), "[]", "Networks whose clients may connect, besides loopback. Empty: all."),
+    key("names", Each(&Text("a host name")), "[]", "Names of this server that browsers may use, besides its host name and addresses."),
+    key("uploads", Bool, "false", "Images may be uploaded, with the token."),
+    key("max_upload", Size, "16GiB", "The most bytes of one uploaded image."),
+];
+
+#[rustfmt::skip]
+pub(super) const WEB_TLS: &[Key] = &[
+    key("cert", Path, REQUIRED, "A PEM file with the certificate, followed by those of its issuers. A reload reads it again."),
+    key("key", Path, REQUIRED, "A PEM file with the private key. The user that the server runs as must be able to read it."),
 ];
 
 #[rustfmt::skip]
