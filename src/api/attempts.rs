@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(admitted(1, 4000), 3, "one each second");
         assert_eq!(admitted(2, 4000), 10, "another client");
         assert_eq!(admitted(1, 1_000_000), 10);
-        (10..10_000).for_each(|n| drop(attempts.count(client(n), Timestamp(1_000_001))));
+        (10..10_000).for_each(|n| _ = attempts.count(client(n), Timestamp(1_000_001)));
         assert_eq!(attempts.0.lock().unwrap().len(), MAX_CLIENTS);
     }
 }

@@ -75,9 +75,10 @@ impl Server {
         let control = bind_control(config, storage, &api, &mut warnings);
         let web = bind_web(&now, storage, &api, &mut wrong)?;
         warnings.extend(wrong.iter().filter(|line| !warnings.contains(line)).cloned().collect::<Vec<_>>());
-        summary.extend(web.addresses().map(|addresses| format!("API on {addresses}")));
+        let addresses = web.as_ref().and_then(web::Bound::addresses);
+        summary.extend(addresses.map(|addresses| format!("API on {addresses}")));
         confine()?;
-        let certificate = web.read_certificate()?;
+        let certificate = web.as_ref().map_or(Ok(None), web::Bound::read_certificate)?;
         warnings.extend(make_token(config, storage));
         let mut dhcp = None;
         if let Some(sockets) = sockets {
@@ -138,21 +139,20 @@ fn with_changes(file: &Config, storage: LeaseStorage) -> (Config, Start, Option<
     (config, Start { file: Arc::new(file.clone()), changes, unused }, damage)
 }
 
-/// Binds the web listener. Default addresses that are taken are added to `wrong`.
+/// Binds the web listener, except for benchmarks, which run beside other servers. Default addresses that are taken are
+/// added to `wrong`.
 fn bind_web(
     now: &Now,
     storage: LeaseStorage,
     api: &Api,
     wrong: &mut Vec<String>,
-) -> Result<web::Bound, StartError> {
-    let mut config = Arc::clone(&now.borrow().config);
+) -> Result<Option<web::Bound>, StartError> {
     if storage == LeaseStorage::InMemory {
-        // Benchmarks run beside other servers.
-        config = Arc::new(Config { web: None, ..(*config).clone() });
+        return Ok(None);
     }
-    let (bound, taken) = web::Bound::bind(&config, api)?;
+    let (bound, taken) = web::Bound::bind(&now.borrow().config, api)?;
     wrong.extend(taken);
-    Ok(bound)
+    Ok(Some(bound))
 }
 
 /// Makes the token for changes through the web listener, where the state folder exists. Returns the reason if there can

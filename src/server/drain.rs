@@ -32,7 +32,7 @@ pub(super) struct Serving {
     pub(super) dhcp: Dhcp,
     pub(super) http: Option<Threads>,
     pub(super) tftp: Option<Running>,
-    /// `None` once the server stops.
+    /// `None` once the server stops, and for benchmarks.
     pub(super) web: Option<Web>,
     /// Services that a reload turned off, until their last transfer ends.
     pub(super) closing: Vec<Service>,

@@ -14,7 +14,7 @@ mod stall;
 mod statistics;
 pub mod tftp;
 mod watch;
-mod web;
+pub mod web;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -45,8 +45,8 @@ pub struct Server {
     parts: Parts,
     control: Option<Control>,
     api: Api,
-    /// The listeners, and their certificate.
-    web: (web::Bound, Option<Arc<ServerConfig>>),
+    /// The web listeners; `None` for benchmarks. And their certificate.
+    web: (Option<web::Bound>, Option<Arc<ServerConfig>>),
     tftp: Option<Transfers>,
     http: Option<http::threads::Bound>,
     /// For the periodic check of their folder.
@@ -109,7 +109,7 @@ impl Server {
             dhcp.run(ready, &watch.now().borrow().config)?;
         }
         let (web, certificate) = self.web;
-        let web = Some(web.start(certificate));
+        let web = web.map(|bound| bound.start(certificate));
         let mut serving = Serving { dhcp, http, tftp, web, closing: Vec::new() };
         let api = self.api;
         let control = self.control.map(|control| tokio::spawn(control.serve()));

@@ -176,6 +176,14 @@ fn certificate(config: &Config) -> Result<Option<Arc<ServerConfig>>, String> {
     config.web.as_ref().and_then(|settings| settings.tls.as_ref()).map(tls::load).transpose()
 }
 
+/// Checks that the certificate and the key of `config` can be used. `lanboot check` calls it.
+///
+/// # Errors
+/// They cannot, with the key of config.yaml.
+pub fn check_certificate(config: &Config) -> Result<(), String> {
+    certificate(config).map(drop)
+}
+
 fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;

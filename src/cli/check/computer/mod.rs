@@ -26,6 +26,7 @@ pub(super) fn check(loaded: &Loaded) -> Findings {
     interfaces(config, &mut found);
     addresses(config, &mut found);
     ports::check(loaded, &mut found);
+    ports::check_web(loaded, &mut found);
     folders::check(config, &mut found);
     folders::database(config, &mut found);
     firewall::check(config, &mut found);

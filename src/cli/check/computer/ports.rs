@@ -52,6 +52,27 @@ pub(super) fn check(loaded: &Loaded, found: &mut Findings) {
     }
 }
 
+/// Checks the addresses and the certificate of the web listener.
+pub(super) fn check_web(loaded: &Loaded, found: &mut Findings) {
+    let Some(web) = &loaded.config.web else { return };
+    for address in &web.listen {
+        let Err(error) = TcpListener::bind(address) else { continue };
+        let holders = bind_error::holders(Protocol::Tcp, address.port());
+        if error.kind() == ErrorKind::AddrInUse && holders.iter().any(|pid| is_ours(*pid, loaded)) {
+            continue;
+        }
+        let why = format!("{address} cannot be bound for `web.listen`: {error}");
+        if web.is_listen_given {
+            found.problem(PART, why);
+        } else {
+            found.note(PART, format!("{why}; the server starts without the web listener"));
+        }
+    }
+    if let Err(why) = crate::server::web::check_certificate(&loaded.config) {
+        found.problem(PART, why);
+    }
+}
+
 fn explain(port: &Port, loaded: &Loaded, error: &io::Error) -> String {
     let or_proxy = loaded.config.dhcp.as_ref().is_some_and(|settings| settings.modes.has(Mode::Server));
     match port.protocol {
