@@ -34,10 +34,11 @@ impl HostNames {
     /// connected to. An address as such is never another page's name.
     pub(super) fn is_own(&self, host: &str, local: IpAddr, snapshot: &Snapshot) -> bool {
         let Ok(authority) = Authority::from_str(host) else { return false };
-        if authority.as_str().contains('@') {
+        let name = authority.host();
+        let port = authority.as_str().strip_prefix(name).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        if !port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
             return false;
         }
-        let name = authority.host();
         let name = name.strip_suffix('.').unwrap_or(name);
         let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
         if let Ok(address) = address.parse::<IpAddr>() {

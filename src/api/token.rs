@@ -35,7 +35,7 @@ impl Token {
     }
 
     fn parse(text: &str) -> Option<Token> {
-        let text = text.trim_end();
+        let text = text.strip_suffix('\n').unwrap_or(text);
         let is_token = text.len() == TOKEN_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_token.then(|| Token(text.to_owned()))
     }
