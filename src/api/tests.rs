@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
+use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
@@ -14,6 +14,8 @@ use crate::api::endpoints::{Access, ENDPOINTS, Endpoint};
 use crate::api::handles::Api;
 use crate::api::reloader::Reloader;
 use crate::api::{router, token};
+use crate::content::changes::ChangeStore;
+use crate::content::served_files::ServedFiles;
 use crate::net::served::Served;
 use crate::net::snapshot::Snapshot;
 use crate::record::Recorder;
@@ -35,19 +37,21 @@ impl Site {
         config.images = state.path().to_owned();
         let now = Snapshot::new(config, Served::new(Vec::new(), [])).fixed();
         // Nobody carries out a reload, so its requests fail at once.
-        let (reloader, _) = Reloader::new();
-        let api = Api::new(now, Recorder::default(), ToLoop::default(), reloader, None);
+        let ((reloader, _), changes) = (Reloader::new(), ChangeStore::default());
+        let api =
+            Api::new(now, Recorder::default(), ToLoop::default(), reloader, changes, ServedFiles::default());
         let token = token::read_or_create(state.path()).unwrap().as_str().to_owned();
         Site { api, token, _state: state }
     }
 
     async fn ask(&self, client: Client, row: &Endpoint, fields: &[(&str, &str)]) -> (StatusCode, String) {
+        let body = if row.method == Method::PUT { "{\"target\": \"local\"}" } else { "" };
         let path = row.path.replace("{mac}", "02:00:00:00:00:01").replace("{address}", "10.0.0.50");
         let mut request = Request::builder().method(row.method.clone()).uri(path);
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let mut request = request.body(Body::empty()).unwrap();
+        let mut request = request.body(Body::from(body)).unwrap();
         request.extensions_mut().insert(client);
         let answer = TowerToHyperService::new(router(&self.api)).call(request).await.unwrap();
         let status = answer.status();
