@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use super::patterns::{hex, readable};
-use super::yaml::{Map, Value};
+use crate::config::document::{Map, Value};
 use crate::config::illegal_option_value;
 use crate::types::Ipv4Network;
 use crate::wire::names;
@@ -153,7 +153,7 @@ fn routes(bytes: &[u8]) -> Option<Vec<Map>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::write::write;
+    use crate::config::document::write;
 
     fn shown(code: u8, bytes: &[u8]) -> String {
         write(&Map::new().with(key(code), value(code, bytes).unwrap())).trim_end().to_owned()

@@ -9,12 +9,12 @@ use super::option::{NEXT_SERVER, Value as OptionValue, Wrap};
 use super::sorted::Sorted;
 use super::tags::Tags;
 use super::values::Tag;
+use crate::config::document::Value;
 use crate::import::condition::Condition;
 use crate::import::field::Pattern;
 use crate::import::options;
 use crate::import::patterns::{Part, hex};
 use crate::import::problems::Problems;
-use crate::import::yaml::Value;
 
 /// Options that dnsmasq adds itself, so that an empty value removes them: netmask, router, DNS server, host name, domain
 /// and broadcast address.
