@@ -10,6 +10,7 @@ use super::sorted::Sorted;
 use super::tags::Tags;
 use super::values::Tag;
 use crate::config::document::Value;
+use crate::config::option_not_configurable;
 use crate::import::condition::Condition;
 use crate::import::field::Pattern;
 use crate::import::options;
@@ -189,7 +190,7 @@ impl Maker<'_> {
         if code == 60 && value.bytes() == b"PXEClient" {
             return Ok(None);
         }
-        if let Some(why) = options::not_configurable(number) {
+        if let Some(why) = option_not_configurable(number) {
             return Err(why.to_owned());
         }
         let bytes = value.bytes();
@@ -242,7 +243,7 @@ impl Maker<'_> {
                 fail("lanboot writes option 43 of PXE clients itself, from `boot.menu`");
                 continue;
             }
-            if let Some(why) = options::not_configurable(code) {
+            if let Some(why) = option_not_configurable(code) {
                 fail(why);
                 continue;
             }
