@@ -25,6 +25,7 @@ use tokio::task::spawn_blocking;
 
 use crate::api::error::{Answer, ApiError, JsonBody, Segment};
 use crate::api::handles::Api;
+use crate::boot::loader::target::Targets;
 use crate::config::changes::{Changes, MachineKey, NamedMachine, Pin, Refused, pin_conflict, pin_yaml};
 use crate::content::changes::NotChanged;
 use crate::event::ServerFact;
@@ -102,20 +103,28 @@ struct StoredOnceView {
 #[derive(Serialize)]
 struct StoredPinView {
     mac: String,
+    name: Option<String>,
     address: Ipv4Addr,
 }
 
 impl ChangesView {
-    pub(super) fn of(changes: &Changes) -> ChangesView {
+    /// The changes, with the names of their machines in `targets`.
+    pub(super) fn of(changes: &Changes, targets: &Targets) -> ChangesView {
+        let name =
+            |mac: MacAddr| NamedMachine::find(&mac.to_string(), targets).ok()?.name().map(str::to_owned);
         let once = changes.once.iter().map(|once| {
             let (mac, name) = match &once.machine {
-                MachineKey::Mac(mac) => (Some(mac.to_string()), None),
+                MachineKey::Mac(mac) => (Some(mac.to_string()), name(*mac)),
                 MachineKey::Name(name) => (None, Some(name.clone())),
             };
             StoredOnceView { mac, name, target: once.target.clone() }
         });
         let pins = changes.pins.iter();
-        let pins = pins.map(|pin| StoredPinView { mac: pin.mac.to_string(), address: pin.address });
+        let pins = pins.map(|pin| StoredPinView {
+            mac: pin.mac.to_string(),
+            name: name(pin.mac),
+            address: pin.address,
+        });
         ChangesView { once: once.collect(), pins: pins.collect() }
     }
 }

@@ -88,7 +88,7 @@ pub(super) async fn status(State(api): State<Api>) -> Answer<StatusView> {
         subnets: usage.iter().map(SubnetView::of).collect(),
         dropped: reasons(api.recorder.drops()),
         refused: reasons(api.refusals.counts()),
-        changes: ChangesView::of(&api.changes.now()),
+        changes: ChangesView::of(&api.changes.now(), &config.targets),
     }))
 }
 

@@ -165,19 +165,19 @@ impl<'a> Server<'a> {
         )
     }
 
-    /// Sends an empty POST request for each of `items`, and prints `done` or the reason for each. A server that does not
-    /// answer is asked once. The exit code is 1 if one of them failed.
+    /// Sends an empty POST request for each of `items`, and prints for each the line that `done` makes of the answer, or the
+    /// reason of a failure. A server that does not answer is asked once. The exit code is 1 if one of them failed.
     pub(super) fn post_each(
         &self,
         items: &[String],
         path: impl Fn(&str) -> String,
-        done: impl Fn(&str) -> String,
+        done: impl Fn(&str, &[u8]) -> String,
     ) -> ExitCode {
         let mut result = ExitCode::SUCCESS;
         for item in items {
             match post(&self.state, &path(&segment(item))) {
                 // A closed pipe must not keep the other requests from being sent.
-                Ok(Answer::Done(_)) => drop(writeln!(std::io::stdout(), "{}", done(item))),
+                Ok(Answer::Done(body)) => drop(writeln!(std::io::stdout(), "{}", done(item, &body))),
                 Ok(Answer::Refused(why)) => result = self.fail(&format!("{item}: {why}")),
                 Ok(Answer::NoServer) => return self.fail(&self.no_server()),
                 Err(why) => return self.fail(&why),

@@ -33,15 +33,17 @@ pub fn run(given: Given<'_>, arguments: &Arguments) -> ExitCode {
     };
     let machine = &arguments.machine;
     let path = format!("/api/v1/machines/{}/once", segment(machine));
-    let (asked, done) = match &arguments.target {
-        Some(target) => (
-            server.ask(Method::PUT, &path, Some(&json!({ "target": target }))),
-            format!("{machine} starts {target} at its next boot\n"),
-        ),
-        None => (server.ask(Method::DELETE, &path, None), format!("{machine} boots as usual\n")),
+    let asked = match &arguments.target {
+        Some(target) => server.ask(Method::PUT, &path, Some(&json!({ "target": target }))),
+        None => server.ask(Method::DELETE, &path, None),
     };
-    match asked {
-        Ok(_) => output::print(&done),
-        Err(code) => code,
-    }
+    let answer: serde_json::Value = match asked {
+        Ok(body) => serde_json::from_slice(&body).unwrap_or_default(),
+        Err(code) => return code,
+    };
+    output::print(&match &arguments.target {
+        Some(target) => format!("{machine} starts {target} at its next boot\n"),
+        None if answer["cleared"] == false => format!("{machine} boots as usual; nothing was set\n"),
+        None => format!("{machine} boots as usual\n"),
+    })
 }

@@ -31,7 +31,7 @@ struct Status {
     dropped: Vec<Drop>,
     booting: Vec<MachineView>,
     failed: Vec<MachineView>,
-    changes: Vec<Change>,
+    changes: Changes,
 }
 
 #[derive(Debug, Deserialize)]
@@ -62,16 +62,28 @@ struct Drop {
     count: u64,
 }
 
-/// A change that was made by a command or the API, and not in the configuration.
+/// The changes that were made by a command or the API, and not in the configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Change {
+struct Changes {
+    once: Vec<Once>,
+    pins: Vec<Pin>,
+}
+
+/// A target that a machine starts once.
+#[derive(Debug, Deserialize)]
+struct Once {
     mac: Option<String>,
-    machine: Option<String>,
-    /// The target that it starts once.
-    once: Option<String>,
-    /// The address that is reserved for it.
-    address: Option<String>,
+    name: Option<String>,
+    target: String,
+}
+
+/// An address that is reserved for a machine.
+#[derive(Debug, Deserialize)]
+struct Pin {
+    mac: String,
+    name: Option<String>,
+    address: String,
 }
 
 /// Runs the command. The exit code is 0 for success, 1 if no server answers, and 2 if there is no configuration.
@@ -159,19 +171,21 @@ fn machines(title: &str, machines: &[MachineView]) -> Vec<String> {
     lines
 }
 
-fn changes(changes: &[Change]) -> Vec<String> {
-    if changes.is_empty() {
+fn changes(changes: &Changes) -> Vec<String> {
+    let once = changes.once.iter().map(|once| {
+        let machine = cell(once.name.as_deref().or(once.mac.as_deref()));
+        format!("  {machine} starts {} at its next boot", safe(&once.target))
+    });
+    let pins = changes.pins.iter().map(|pin| {
+        format!("  {} is reserved for {}", safe(&pin.address), safe(pin.name.as_deref().unwrap_or(&pin.mac)))
+    });
+    let count = changes.once.len() + changes.pins.len();
+    if count == 0 {
         return Vec::new();
     }
     let mut lines = vec!["set by command or API, not in the configuration:".to_owned()];
-    for change in changes.iter().take(MAX_MACHINES) {
-        let machine = cell(change.machine.as_deref().or(change.mac.as_deref()));
-        let once = change.once.as_deref().map(|target| format!(" starts {} once", safe(target)));
-        let pin = change.address.as_deref().map(|address| format!(" has {} reserved", safe(address)));
-        let parts: Vec<String> = once.into_iter().chain(pin).collect();
-        lines.push(format!("  {machine}{}", parts.join(" and")));
-    }
-    rest(&mut lines, changes.len(), MAX_MACHINES, "`lanboot status --json` lists them");
+    lines.extend(once.chain(pins).take(MAX_MACHINES));
+    rest(&mut lines, count, MAX_MACHINES, "`lanboot status --json` lists them");
     lines
 }
 
@@ -216,7 +230,8 @@ mod tests {
                               "quarantined": 1, "free": 138}}],
                 "dropped": [{{"reason": "ignored", "count": 0}}, {{"reason": "malformed", "count": 7}}],
                 "failed": [{}],
-                "changes": [{{"mac": "52:54:00:12:34:56", "once": "debian", "address": "192.168.177.9"}}]}}"#,
+                "changes": {{"once": [{{"mac": null, "name": "n1", "target": "debian"}}],
+                             "pins": [{{"mac": "52:54:00:12:34:56", "address": "192.168.177.9"}}]}}}}"#,
             failed.join(",")
         ));
         assert_eq!(
@@ -239,7 +254,8 @@ last failures:
   and 4 more: `lanboot machines` lists them
 
 set by command or API, not in the configuration:
-  52:54:00:12:34:56 starts debian once and has 192.168.177.9 reserved
+  n1 starts debian at its next boot
+  192.168.177.9 is reserved for 52:54:00:12:34:56
 
 dropped messages since the start, by reason:
           7 malformed

@@ -1,6 +1,6 @@
 //! Writes the patterns of `match`: text with `*` and `?`, or `hex:` patterns for bytes that are no text.
 
-use crate::config::document::{Map, Value};
+use super::yaml::{Map, Value};
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! need third-party programs, which `tests/run` installs on Debian.
 
 mod api;
+mod ask_server;
 mod changes;
 mod check;
 mod cli;

@@ -1,11 +1,7 @@
-//! The text of a `config.yaml` that lanboot writes: its sections in their usual order. `import/` builds documents from the
-//! configurations of other servers. Nothing here reads a configuration.
+//! The `config.yaml` that an import builds: its sections in their usual order.
 
-mod value;
-mod write;
-
-pub use value::{List, Map, Value};
-pub use write::write;
+use super::write;
+use super::yaml::{List, Map};
 
 /// The sections of `config.yaml` in the order of the file. Empty sections are not written.
 #[derive(Debug, Default)]
@@ -70,7 +66,7 @@ impl Document {
         if !out.is_empty() {
             out.push('\n');
         }
-        out.push_str(&write(&top));
+        out.push_str(&write::write(&top));
         out
     }
 }
