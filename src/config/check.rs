@@ -263,7 +263,7 @@ fn check_relays(reader: &mut Reader, subnets: &[SubnetEntry]) {
     }
 }
 
-/// Notes the addresses in each pool that the configuration names as somebody's, because no client gets them.
+/// Notes the addresses in each pool that routers, servers or relay agents have, because no client gets them.
 fn note_named_addresses(reader: &mut Reader, pools: &[At<Ipv4Range>], settings: &Settings) {
     let mut named: BTreeMap<Ipv4Addr, &str> = BTreeMap::new();
     for NamedAddress { address, key } in named_addresses(settings) {

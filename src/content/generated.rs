@@ -5,9 +5,9 @@ use crate::boot::loader::script::{Loader, chain, script};
 use crate::boot::loader::target::{BootAction, NextBoot, SCRIPT};
 use crate::boot::name::BootName;
 use crate::boot::policy::DEFAULT_IPXE;
-use crate::content::asker::Asker;
 use crate::content::log_once::{Fault, LogOnce};
 use crate::content::once::BootState;
+use crate::content::requester::Requester;
 use crate::content::subject::Subject;
 use crate::event::Refusal;
 use crate::types::Uuid;
@@ -47,16 +47,16 @@ pub fn generate(request: TextRequest<'_>) -> Option<Result<String, Refusal>> {
 }
 
 /// Generates the text that every machine gets if there is no file of that name.
-pub fn usual(request: TextRequest<'_>, asker: &Asker) -> Option<Result<String, Refusal>> {
+pub fn usual(request: TextRequest<'_>, requester: &Requester) -> Option<Result<String, Refusal>> {
     let TextRequest { name, subject, boot_state, .. } = request;
     match name.as_str() {
-        WHOAMI => Some(Ok(whoami(asker))),
+        WHOAMI => Some(Ok(whoami(requester))),
         // The same order as in `boot/policy.rs`: `boot.ipxe`, then a menu of the targets, then the default script file.
         SCRIPT => match boot_state.targets().ipxe.as_deref() {
             None if !boot_state.targets().list.is_empty() => {
                 Some(render(request, Loader::Ipxe, &BootAction::Menu))
             }
-            script => Some(Ok(chain(script.unwrap_or(DEFAULT_IPXE), asker.server, boot_state.served()))),
+            script => Some(Ok(chain(script.unwrap_or(DEFAULT_IPXE), requester.server, boot_state.served()))),
         },
         // iPXE tries autoexec.ipxe before it gets its script by DHCP, and continues if it is missing.
         _ if subject.is_named || name.as_str().ends_with("autoexec.ipxe") => None,
@@ -66,9 +66,9 @@ pub fn usual(request: TextRequest<'_>, asker: &Asker) -> Option<Result<String, R
 }
 
 /// Whether a loader of the requesting machine reads `name` to boot it, so that [`generate`] generates it.
-pub fn is_script(name: &BootName, asker: &Asker, boot_state: &BootState) -> bool {
-    let subject = Subject::of(name, asker, boot_state);
-    let is_its_own = !subject.is_named || subject.facts.mac == asker.machine.mac;
+pub fn is_script(name: &BootName, requester: &Requester, boot_state: &BootState) -> bool {
+    let subject = Subject::of(name, requester, boot_state);
+    let is_its_own = !subject.is_named || subject.facts.mac == requester.machine.mac;
     is_its_own && loader_of(subject.rest.as_ref().unwrap_or(name), &subject).is_some()
 }
 
@@ -109,11 +109,11 @@ fn loader_of(name: &BootName, subject: &Subject<'_>) -> Option<Loader> {
 
 /// One line `key: value` for each known fact. The values cannot contain a line end: their types or character sets
 /// exclude it.
-fn whoami(asker: &Asker) -> String {
-    let machine = &asker.machine;
+fn whoami(requester: &Requester) -> String {
+    let machine = &requester.machine;
     let lines = [
-        ("address", Some(asker.address.to_string())),
-        ("server", Some(asker.server.to_string())),
+        ("address", Some(requester.address.to_string())),
+        ("server", Some(requester.server.to_string())),
         ("mac", machine.mac.map(|mac| mac.to_string())),
         ("uuid", machine.uuid.map(|uuid| uuid.to_string())),
         ("arch", machine.arch.map(|arch| arch.to_string())),

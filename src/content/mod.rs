@@ -1,7 +1,6 @@
 //! The content that a client gets for a file name: a file, a rendered template or a generated script. TFTP and HTTP
 //! call [`lookup`]; DHCP reports to [`machines`] which machine has which address. It never sends anything.
 
-pub mod asker;
 pub mod changes;
 pub mod folders;
 pub mod generated;
@@ -9,6 +8,7 @@ pub mod log_once;
 pub mod lookup;
 pub mod machines;
 pub mod once;
+pub mod requester;
 pub mod served_files;
 pub mod subject;
 pub mod templates;

@@ -21,7 +21,7 @@ use crate::boot::name::BootName;
 use crate::config::Config;
 use crate::content::changes::ChangeStore;
 use crate::content::machines::{KnownMachine, own_names};
-use crate::event::{Event, Record};
+use crate::event::{Event, Record, ServerFact};
 use crate::http;
 use crate::record::Recorder;
 use crate::store::replace_file;
@@ -152,8 +152,13 @@ impl BootState {
             finished.by_machine.len() < before
         };
         if is_forgotten && let Err(error) = self.write() {
-            tracing::warn!("cannot write {FILE} in the state folder: {error}");
+            self.report(format!("cannot write {FILE} in the state folder: {error}"));
         }
+    }
+
+    /// Records that the state could not be written.
+    fn report(&self, text: String) {
+        self.recorder.iter().for_each(|recorder| recorder.server(ServerFact::OnceNotStored, text.as_str()));
     }
 
     fn with(config: &Config, finished: FinishedOnce, file: Option<PathBuf>) -> BootState {
@@ -256,15 +261,15 @@ impl BootState {
         // Threads that send files must not wait for the disk.
         let write = move || {
             if let Err(error) = boot_state.write() {
-                tracing::error!(
+                boot_state.report(format!(
                     "cannot write the ended `once` to the state folder: {error}; after a restart, it counts again"
-                );
+                ));
             }
         };
         if let Err(error) = std::thread::Builder::new().name("once".to_owned()).spawn(write) {
-            tracing::error!(
+            self.report(format!(
                 "cannot start a thread to write {FILE}: {error}; after a restart, `once` counts again"
-            );
+            ));
         }
     }
 

@@ -3,9 +3,9 @@
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
-use crate::content::asker::Asker;
 use crate::content::machines::Standing;
 use crate::content::once::BootState;
+use crate::content::requester::Requester;
 use crate::types::MacAddr;
 
 /// The machine that a text is made for, and whether the requesting client may have that text.
@@ -24,24 +24,24 @@ pub struct Subject<'s> {
 }
 
 impl<'s> Subject<'s> {
-    /// Determines the machine that the text `name` is made for when `asker` requests it.
+    /// Determines the machine that the text `name` is made for when `requester` requests it.
     ///
     /// A MAC in the name counts at the positions that loaders and cloud-init use: as the first component
     /// (`<mac>/user-data`), and at the end after `01-` (`pxelinux.cfg/01-<mac>`, `grub.cfg-01-<mac>`), where 01 is the
     /// hardware type Ethernet. Loaders behind a router send such names from addresses of unknown machines. A name
     /// therefore counts unless the client is known to be another machine.
-    pub fn of(name: &BootName, asker: &Asker, boot_state: &'s BootState) -> Subject<'s> {
+    pub fn of(name: &BootName, requester: &Requester, boot_state: &'s BootState) -> Subject<'s> {
         let in_folder = folder_mac(name);
         let mac = in_folder.as_ref().map(|(mac, _)| *mac).or_else(|| last_mac(name));
         let rest = in_folder.map(|(_, rest)| rest);
-        let known = &asker.machine;
+        let known = &requester.machine;
         let (is_named, is_another) = (mac.is_some(), mac.is_some() && mac != known.mac);
         let facts = if is_another {
             let machine = boot_state.targets().machine(mac, None);
             // An unknown machine, for example behind a router, most likely asks for itself.
-            let asks = known.mac.is_none().then_some(asker.address);
+            let asks = known.mac.is_none().then_some(requester.address);
             Facts {
-                server: asker.server,
+                server: requester.server,
                 ip: machine.and_then(|machine| machine.address).or(asks),
                 mac,
                 uuid: machine.and_then(|machine| machine.uuid),
@@ -52,8 +52,8 @@ impl<'s> Subject<'s> {
             }
         } else {
             Facts {
-                server: asker.server,
-                ip: Some(asker.address),
+                server: requester.server,
+                ip: Some(requester.address),
                 mac: known.mac,
                 uuid: known.uuid,
                 arch: known.arch,
@@ -62,8 +62,8 @@ impl<'s> Subject<'s> {
                 machine: boot_state.machine(known),
             }
         };
-        let is_forbidden = is_another && is_known_as_another(asker, facts.machine, boot_state);
-        let may_once = asker.standing != Standing::Contested;
+        let is_forbidden = is_another && is_known_as_another(requester, facts.machine, boot_state);
+        let may_once = requester.standing != Standing::Contested;
         Subject { facts, is_named, rest, is_forbidden, may_once }
     }
 
@@ -78,10 +78,10 @@ impl<'s> Subject<'s> {
 /// A MAC from the neighbour table alone proves nothing, unless it has an entry: it may be the MAC of a router, with the
 /// named machine behind it. An unconfirmed message beside another DHCP server proves nothing either, because it may be
 /// forged to keep a machine from its files.
-fn is_known_as_another(asker: &Asker, named: Option<&Machine>, boot_state: &BootState) -> bool {
-    let entry = boot_state.machine(&asker.machine);
+fn is_known_as_another(requester: &Requester, named: Option<&Machine>, boot_state: &BootState) -> bool {
+    let entry = boot_state.machine(&requester.machine);
     let is_same = entry.zip(named).is_some_and(|(own, named)| std::ptr::eq(own, named));
-    let is_known = match asker.standing {
+    let is_known = match requester.standing {
         Standing::Certain => true,
         Standing::Neighbour => entry.is_some(),
         Standing::Unknown | Standing::Claimed | Standing::Contested => false,
@@ -113,23 +113,23 @@ mod tests {
 
     const YAML: &str = "{dhcp: {mode: off}, machines: [{name: a, mac: 52:54:00:00:00:01}, {name: b, mac: 52:54:00:00:00:02, address: 10.0.0.2}]}";
 
-    fn asker(mac: Option<&str>, standing: Standing) -> Asker {
+    fn requester(mac: Option<&str>, standing: Standing) -> Requester {
         let mac = mac.and_then(|mac| mac.parse().ok());
         let host_name = mac.map(|_| "x".to_owned());
         let machine = KnownMachine { mac, host_name, ..KnownMachine::default() };
         let (address, server) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9));
-        Asker { address, server, machine, standing }
+        Requester { address, server, machine, standing }
     }
 
     #[test]
     fn macs_in_names_are_found_at_the_loaders_positions() {
         let boot_state = BootState::in_memory(&crate::config::load(YAML).unwrap());
-        let known = |asker: &Asker, name: &str| {
-            let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), asker, &boot_state);
+        let known = |requester: &Requester, name: &str| {
+            let subject = Subject::of(&BootName::parse(name.as_bytes()).unwrap(), requester, &boot_state);
             let facts = &subject.facts;
             (facts.label(), facts.ip.map(|ip| ip.to_string()), facts.host_name.clone(), subject.is_named)
         };
-        let a = asker(Some("52:54:00:00:00:01"), Standing::Certain);
+        let a = requester(Some("52:54:00:00:00:01"), Standing::Certain);
         let ip = |n: u8| Some(format!("10.0.0.{n}"));
         assert_eq!(known(&a, "boot.ipxe"), ("a".into(), ip(1), Some("x".into()), false));
         for name in
@@ -137,7 +137,7 @@ mod tests {
         {
             assert_eq!(known(&a, name), ("a".into(), ip(1), Some("x".into()), true), "{name}");
         }
-        let unknown = asker(None, Standing::Unknown);
+        let unknown = requester(None, Standing::Unknown);
         for name in ["52-54-00-00-00-02/user-data", "grub/grub.cfg-01-52-54-00-00-00-02"] {
             assert_eq!(known(&unknown, name), ("b".into(), ip(2), None, true), "{name}");
         }
@@ -159,7 +159,7 @@ mod tests {
         let boot_state = BootState::in_memory(&crate::config::load(YAML).unwrap());
         let forbidden = |mac: Option<&str>, standing: Standing, name: &str| {
             let name = BootName::parse(name.as_bytes()).unwrap();
-            Subject::of(&name, &asker(mac, standing), &boot_state).is_forbidden
+            Subject::of(&name, &requester(mac, standing), &boot_state).is_forbidden
         };
         let (a, other) = (Some("52:54:00:00:00:01"), Some("02:00:00:00:00:07"));
         for name in

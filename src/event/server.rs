@@ -60,6 +60,8 @@ named! {
         ImagesBack = "images_back",
         /// The folder of boot files contains files that no client may read.
         ImagesUnsafe = "images_unsafe",
+        /// The end of a machine's `once` could not be stored.
+        OnceNotStored = "once_not_stored",
         /// The folder for uploads is full.
         UploadsFull = "uploads_full",
     }

@@ -51,7 +51,8 @@ fn level_of_fact(fact: ServerFact) -> Level {
         | ServerFact::StoreGone
         | ServerFact::NotReloaded
         | ServerFact::ThreadFailed
-        | ServerFact::ImagesUnsafe => Level::ERROR,
+        | ServerFact::ImagesUnsafe
+        | ServerFact::OnceNotStored => Level::ERROR,
         ServerFact::StoreWrittenAgain
         | ServerFact::ReserveBack
         | ServerFact::InterfaceChanged

@@ -87,13 +87,13 @@ fn r_43_lines_start_with_stable_verbs_and_name_the_machine() {
 
 #[test]
 fn a_loop_is_explained() {
-    let told = |gets_script| {
+    let line_of = |gets_script| {
         let (file, within) = ("snponly.efi".into(), Duration::from_secs(31));
         line("eth1", &Event::BootLoop { client: client(), file, times: 3, within, gets_script })
     };
     let begin = "loop(eth1) 52:54:00:12:34:56 PXE uefi-x64 was given snponly.efi 3 times in 31 s: ";
     for (gets_script, why) in [(true, "it seems to be an iPXE"), (false, "that file does not come")] {
-        assert!(told(gets_script).starts_with(&format!("{begin}{why}")), "{}", told(gets_script));
+        assert!(line_of(gets_script).starts_with(&format!("{begin}{why}")), "{}", line_of(gets_script));
     }
     assert_eq!(
         level(&Event::BootLoop {
@@ -109,17 +109,17 @@ fn a_loop_is_explained() {
 
 #[test]
 fn another_dhcp_server_is_logged_with_both_addresses() {
-    let told = |message, address: [u8; 4], from| {
+    let line_of = |message, address: [u8; 4], from| {
         let server = Ipv4Addr::new(192, 168, 77, 254);
         let event = Event::RogueServer { message, address: address.into(), server, from };
         assert_eq!(level(&event), Level::WARN);
         line("eth1", &event)
     };
     let from = Some(MacAddr([2, 0, 0, 0, 0, 9]));
-    let offer = told(Message::Offer, [192, 168, 77, 120], from);
+    let offer = line_of(Message::Offer, [192, 168, 77, 120], from);
     let begin = "rogue_server(eth1) 192.168.77.254 at 02:00:00:00:00:09 sent DHCPOFFER of 192.168.77.120 to 52:54:00:12:34:56: ";
     assert!(offer.starts_with(begin), "{offer}");
-    let taken = told(Message::Request, [0; 4], None);
+    let taken = line_of(Message::Request, [0; 4], None);
     let begin = "rogue_server(eth1) 192.168.77.254 was chosen as DHCP server by 52:54:00:12:34:56: ";
     assert!(taken.starts_with(begin), "{taken}");
 }

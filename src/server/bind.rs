@@ -65,12 +65,11 @@ impl Server {
             parts.files.set(files);
             warnings.extend(warning);
         }
-        let files = parts.files.clone();
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let (http, tftp) = bind_file_services(config, &parts, &mut summary)?;
         let (reloader, requests) = Reloader::new();
         let (now_of_api, commands) = (now.clone(), parts.commands.clone());
-        let (changes, files_of_api) = (start.changes.clone(), files.clone());
+        let (changes, files_of_api) = (start.changes.clone(), parts.files.clone());
         let api = Api::new(now_of_api, recorder.clone(), commands, reloader.clone(), changes, files_of_api);
         let control = bind_control(config, storage, &api, &mut warnings);
         let web = bind_web(&now, storage, &api, &mut wrong)?;
@@ -90,13 +89,13 @@ impl Server {
         let statistics = Arc::default();
         Ok(Server {
             dhcp,
+            files: parts.files.clone(),
             parts,
             control,
             api,
             web: (web, certificate),
             tftp,
             http,
-            files,
             watch,
             reloader,
             recorder,

@@ -73,7 +73,8 @@ impl Serving {
             None if config.tftp.is_none() && config.http.is_none() => Vec::new(),
             None => match parts.open_files(config) {
                 Ok((files, warning)) => {
-                    warning.iter().for_each(|warning| tracing::warn!("{warning}"));
+                    let warn = |text| parts.recorder.server(ServerFact::NotServed, text);
+                    warning.into_iter().for_each(warn);
                     parts.files.set(files);
                     Vec::new()
                 }

@@ -3,7 +3,7 @@
 use crate::sources::sources;
 
 /// Files and folders that log directly, each with its reason.
-const ALLOWED: [(&str, &str); 11] = [
+const ALLOWED: [(&str, &str); 10] = [
     ("src/cli/", "the start and the end of the process, and panics"),
     ("src/record/", "writes the events"),
     ("src/server/dhcp/start.rs", "losses of leases are logged before a start that may fail"),
@@ -14,7 +14,6 @@ const ALLOWED: [(&str, &str); 11] = [
     ("src/server/control.rs", "the control socket serves commands, no machine"),
     ("src/server/tftp/native/mod.rs", "a thread that ended by a fault is found at the end"),
     ("src/content/templates/pool.rs", "a thread that ended by a fault"),
-    ("src/content/", "templates and `once`, until they are events"),
 ];
 
 const MACROS: [&str; 6] = ["error!", "warn!", "info!", "debug!", "trace!", "event!"];

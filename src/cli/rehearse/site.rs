@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::boot::plan::Mode;
 use crate::config::Config;
-use crate::content::asker;
 use crate::content::lookup::Files;
 use crate::content::machines::{KnownMachine, MachineTable, Standing};
 use crate::content::once::BootState;
+use crate::content::requester;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outcome, OutgoingReply, Outside, Promise};
 use crate::dhcp::machines::Machine;
@@ -234,7 +234,7 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
-        let asker = asker::Asker {
+        let asker = requester::Requester {
             address: self.client,
             server: self.server(),
             machine,

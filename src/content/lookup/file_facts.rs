@@ -11,8 +11,8 @@ use crate::boot::fetch::{SERVER, Served};
 use crate::boot::loader::target::{NextBoot, SCRIPT, is_url, local_path};
 use crate::boot::name::BootName;
 use crate::boot::policy::{Choice, Content};
-use crate::content::asker::Asker;
 use crate::content::machines::{KnownMachine, Standing};
+use crate::content::requester::Requester;
 use crate::dhcp::engine::MissingFile;
 use crate::event::Refusal;
 use crate::http;
@@ -84,8 +84,9 @@ impl Files {
         let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
         let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
         let folders = self.own_folders(&machine);
-        let asker = Asker { address: Ipv4Addr::UNSPECIFIED, server, machine, standing: Standing::Certain };
-        let found = self.find_name(&name, &asker, &folders, &boot_state);
+        let requester =
+            Requester { address: Ipv4Addr::UNSPECIFIED, server, machine, standing: Standing::Certain };
+        let found = self.find_name(&name, &requester, &folders, &boot_state);
         let is_missing = matches!(found, Err(Refusal::NotFound))
             && self.absent.unless_absent(&name, || self.open_in_any_case(&name)).is_none();
         is_missing.then(|| MissingFile { set: sets::set_with(name.as_str()) })

@@ -26,7 +26,7 @@ use crate::images::{Catalog, Content, OpenFile};
 use crate::net::snapshot::Now;
 use crate::types::{MacAddr, MachineId};
 
-use crate::content::asker::Asker;
+use crate::content::requester::Requester;
 
 /// Everything that clients can request. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -130,9 +130,9 @@ impl Files {
             return;
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };
-        let asker = self.asker(address, Ipv4Addr::UNSPECIFIED);
-        let is_script = generated::is_script(&name, &asker, &boot_state);
-        boot_state.sent(&SentPart { name: &name, part, size, is_script }, &asker.machine);
+        let requester = self.requester(address, Ipv4Addr::UNSPECIFIED);
+        let is_script = generated::is_script(&name, &requester, &boot_state);
+        boot_state.sent(&SentPart { name: &name, part, size, is_script }, &requester.machine);
     }
 
     /// Whether the machine at `address` may have got it by DHCP: a DHCP message said so, or messages contradict each
@@ -177,9 +177,9 @@ impl Files {
     }
 
     /// The client at `address`, which sent its request to `server`.
-    pub fn asker(&self, address: Ipv4Addr, server: Ipv4Addr) -> Asker {
+    pub fn requester(&self, address: Ipv4Addr, server: Ipv4Addr) -> Requester {
         let machines::Found { machine, standing } = self.known.at(address);
-        Asker { address, server, machine, standing }
+        Requester { address, server, machine, standing }
     }
 
     /// Finds the content for `asked`, the name as the client sent it. The first match counts:
@@ -206,29 +206,34 @@ impl Files {
     /// - [`Refusal::OtherMachine`] if the text is made for another machine than the known one that asks;
     /// - [`Refusal::Template`] if a script cannot be generated;
     /// - the errors of [`Catalog::open_file`].
-    pub fn find(&self, asked: &[u8], asker: &Asker) -> Result<Found, Refusal> {
+    pub fn find(&self, asked: &[u8], requester: &Requester) -> Result<Found, Refusal> {
         let generation = self.catalog.generation();
         let boot_state = self.boot_state();
-        let found = self.find_once(asked, asker, &boot_state);
+        let found = self.find_once(asked, requester, &boot_state);
         // The folder may have been replaced during the search.
         if self.catalog.generation() == generation {
             found
         } else {
-            self.find_once(asked, asker, &boot_state)
+            self.find_once(asked, requester, &boot_state)
         }
     }
 
-    fn find_once(&self, asked: &[u8], asker: &Asker, boot_state: &BootState) -> Result<Found, Refusal> {
-        let folders = self.own_folders(&asker.machine);
+    fn find_once(
+        &self,
+        asked: &[u8],
+        requester: &Requester,
+        boot_state: &BootState,
+    ) -> Result<Found, Refusal> {
+        let folders = self.own_folders(&requester.machine);
         let mut refused = None;
         for name in BootName::candidates(asked) {
-            match self.find_name(&name, asker, &folders, boot_state) {
+            match self.find_name(&name, requester, &folders, boot_state) {
                 Err(why @ (Refusal::NotFound | Refusal::BadName)) => _ = refused.get_or_insert(why),
                 found => return found,
             }
         }
         for name in BootName::candidates(asked) {
-            let subject = Subject::of(&name, asker, boot_state);
+            let subject = Subject::of(&name, requester, boot_state);
             let own = folders.iter().map(|folder| name.in_folder(folder));
             for name in own.chain([name.clone()]) {
                 if let Some(found) = self.open_in_any_case(&name) {
@@ -240,8 +245,8 @@ impl Files {
     }
 
     /// Like [`Files::find`], but blocks until templates are rendered. For threads that serve no clients.
-    pub fn find_and_wait(&self, asked: &[u8], asker: &Asker) -> Result<Content, Refusal> {
-        match self.find(asked, asker)? {
+    pub fn find_and_wait(&self, asked: &[u8], requester: &Requester) -> Result<Content, Refusal> {
+        match self.find(asked, requester)? {
             Found::Content(content) => Ok(content),
             Found::Rendering(rendering) => rendering.wait(),
         }
@@ -250,11 +255,11 @@ impl Files {
     fn find_name(
         &self,
         name: &BootName,
-        asker: &Asker,
+        requester: &Requester,
         folders: &[BootName],
         boot_state: &BootState,
     ) -> Result<Found, Refusal> {
-        let subject = Subject::of(name, asker, boot_state);
+        let subject = Subject::of(name, requester, boot_state);
         let request = TextRequest { name, subject: &subject, boot_state, log_once: &self.log_once };
         let text = |made: Result<String, Refusal>| {
             made.map(|text| Found::Content(Content::text(name.as_str(), text.into_bytes())))
@@ -286,7 +291,7 @@ impl Files {
                 return self.content(name, found, &subject, boot_state);
             }
         }
-        own.or_else(|| generated::usual(request, asker)).map_or(Err(Refusal::NotFound), text)
+        own.or_else(|| generated::usual(request, requester)).map_or(Err(Refusal::NotFound), text)
     }
 
     /// Size in bytes of the file that the machine with this MAC gets for `name`, before it has an address. `None` if
@@ -414,7 +419,7 @@ mod tests {
         fn get_as(&self, mac: Option<&str>, asked: &[u8]) -> Result<String, Refusal> {
             let mac = mac.map(|mac| mac.parse().unwrap());
             self.known.learn(ADDRESS, KnownMachine { mac, ..KnownMachine::default() });
-            let content = self.files.find_and_wait(asked, &self.files.asker(ADDRESS, SERVER))?;
+            let content = self.files.find_and_wait(asked, &self.files.requester(ADDRESS, SERVER))?;
             let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
             content.read_at(&mut bytes, 0).unwrap();
             assert_eq!(bytes, content.name().as_bytes());
@@ -477,7 +482,7 @@ mod tests {
     }
 
     fn text_of(bench: &Bench, asked: &str) -> Result<String, Refusal> {
-        let content = bench.files.find_and_wait(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER))?;
+        let content = bench.files.find_and_wait(asked.as_bytes(), &bench.files.requester(ADDRESS, SERVER))?;
         let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
         content.read_at(&mut bytes, 0).unwrap();
         Ok(String::from_utf8(bytes).unwrap())
@@ -572,7 +577,7 @@ mod tests {
         fs::remove_file(bench.root().join(OWN)).unwrap();
         symlink("group1", bench.root().join(OWN)).unwrap();
         bench.add("group1/a");
-        let found = bench.files.find_and_wait(b"a", &bench.files.asker(ADDRESS, SERVER)).unwrap();
+        let found = bench.files.find_and_wait(b"a", &bench.files.requester(ADDRESS, SERVER)).unwrap();
         assert_eq!(found.name(), "52-54-00-12-34-56/a", "machines may share a folder by a symlink");
     }
 
@@ -584,9 +589,10 @@ mod tests {
             arch: Some(Arch::RASPBERRY_PI),
             ..Default::default()
         };
-        let asker = Asker { address: ADDRESS, server: SERVER, machine: pi, standing: Standing::Certain };
+        let requester =
+            Requester { address: ADDRESS, server: SERVER, machine: pi, standing: Standing::Certain };
         let find = |asked: &str| {
-            bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+            bench.files.find_and_wait(asked.as_bytes(), &requester).map(|found| found.name().to_owned())
         };
         assert_eq!(
             find("100bcdef/start4.elf"),
@@ -604,13 +610,13 @@ mod tests {
         let bench = Bench::with(&[]);
         let whoami = |bench: &Bench| {
             let mac = "52:54:00:12:34:56".parse().ok();
-            let asker = Asker {
+            let requester = Requester {
                 address: ADDRESS,
                 server: SERVER,
                 machine: KnownMachine { mac, ..Default::default() },
                 standing: Standing::Certain,
             };
-            let content = bench.files.find_and_wait(br"\lanboot\whoami", &asker).unwrap();
+            let content = bench.files.find_and_wait(br"\lanboot\whoami", &requester).unwrap();
             let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
             content.read_at(&mut bytes, 0).unwrap();
             (content.name().to_owned(), String::from_utf8(bytes).unwrap())
@@ -634,8 +640,8 @@ mod tests {
         bench.add(&format!("{OTHER}/open"));
         bench.known.learn(ADDRESS, KnownMachine { mac: OWN.parse().ok(), ..KnownMachine::default() });
         let find = |asked: &str| {
-            let asker = bench.files.asker(ADDRESS, SERVER);
-            bench.files.find_and_wait(asked.as_bytes(), &asker).map(|found| found.name().to_owned())
+            let requester = bench.files.requester(ADDRESS, SERVER);
+            bench.files.find_and_wait(asked.as_bytes(), &requester).map(|found| found.name().to_owned())
         };
         for asked in ["user-data", "boot.ipxe", "secret", "SECRET"] {
             assert_eq!(find(&format!("{OTHER}/{asked}")), Err(Refusal::OtherMachine), "{asked}");
@@ -650,7 +656,7 @@ mod tests {
         assert_eq!(find(&format!("{OWN}/user-data")).unwrap(), format!("{OWN}/user-data"));
         assert_eq!(find("user-data").as_deref(), Ok("user-data"));
         bench.known.learn(ADDRESS, KnownMachine::default());
-        let unknown = Asker { standing: Standing::Unknown, ..bench.files.asker(ADDRESS, SERVER) };
+        let unknown = Requester { standing: Standing::Unknown, ..bench.files.requester(ADDRESS, SERVER) };
         let name = format!("{OTHER}/user-data");
         assert_eq!(
             bench.files.find_and_wait(name.as_bytes(), &unknown).unwrap().name(),
@@ -678,8 +684,10 @@ mod tests {
             let bench = Bench::configured(&yaml, &["01-x", "52-54-00-12-34-57/boot.ipxe"]);
             bench.known.learn(ADDRESS, machine.clone());
             let fetch = |asked: &str| {
-                let found =
-                    bench.files.find_and_wait(asked.as_bytes(), &bench.files.asker(ADDRESS, SERVER)).unwrap();
+                let found = bench
+                    .files
+                    .find_and_wait(asked.as_bytes(), &bench.files.requester(ADDRESS, SERVER))
+                    .unwrap();
                 let (mut bytes, size) = (vec![0; usize::try_from(found.size()).unwrap()], found.size());
                 found.read_at(&mut bytes, 0).unwrap();
                 bench.files.sent(found.name(), 0..size, size, ADDRESS);

@@ -44,8 +44,8 @@ impl Engine {
         now: Timestamp,
         out: &mut Effects,
     ) {
-        let (otherwise, until) = self.otherwise(request, &lease, &record, now).unzip();
-        let promise = Promise { lease, ended, reply: Some(reply), fallback: otherwise, record };
+        let (fallback, until) = self.fallback_reply(request, &lease, &record, now).unzip();
+        let promise = Promise { lease, ended, reply: Some(reply), fallback, record };
         self.promise(promise, until, outside.machines, out);
     }
 
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     /// Applies the change to the book at once, so that the next decision sees it, and requests that it be stored. The
-    /// promise's `otherwise` reply promises the lease until `assured`.
+    /// fallback reply states the lease until `assured`.
     fn promise(
         &mut self,
         mut promise: Promise,
@@ -106,7 +106,7 @@ impl Engine {
     }
 
     /// The reply to send if `lease` cannot be stored, or not in time, and the time until which it promises the lease.
-    fn otherwise(
+    fn fallback_reply(
         &self,
         request: &Request<'_>,
         lease: &Lease,

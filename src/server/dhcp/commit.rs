@@ -54,12 +54,11 @@ pub struct Promise {
 impl Promise {
     /// Converts a promise of the engine to a client on the interface with this number and name.
     pub(super) fn of(promise: engine::Promise, (index, interface): (u32, &Arc<str>)) -> Promise {
-        let engine::Promise { lease, ended, reply, fallback: otherwise, record } = promise;
+        let engine::Promise { lease, ended, reply, fallback, record } = promise;
         let reply = reply.map(|reply| outgoing(&reply, index));
-        let otherwise = otherwise.map(|otherwise| {
-            Arc::new(FallbackReply::new(outgoing(&otherwise.reply, index), otherwise.record))
-        });
-        Promise { lease, ended, reply, fallback: otherwise, record: on(interface, record) }
+        let fallback = fallback
+            .map(|fallback| Arc::new(FallbackReply::new(outgoing(&fallback.reply, index), fallback.record)));
+        Promise { lease, ended, reply, fallback, record: on(interface, record) }
     }
 
     /// All leases to store, the promised one last.
@@ -192,14 +191,14 @@ fn store_and_answer(
                 recorder.record_now(Record { event, ..promise.record.clone() });
             }
         }
-        if promise.fallback.as_ref().is_some_and(|otherwise| !otherwise.take()) {
+        if promise.fallback.as_ref().is_some_and(|fallback| !fallback.take()) {
             // The DHCP loop has answered it already, because the disk was slow.
             continue;
         }
         match (&stored, promise.reply, promise.fallback) {
             (Ok(()), Some(reply), _) => replies.push(Delivery { reply, record: promise.record }),
             (Ok(()), None, _) => recorder.record_now(promise.record),
-            (Err(_), _, Some(otherwise)) => replies.push(otherwise.delivery()),
+            (Err(_), _, Some(fallback)) => replies.push(fallback.delivery()),
             (Err(_), _, None) => recorder.record_now(promise.record.dropped(DropReason::StoreFailed)),
         }
     }

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn checks_end_in_order_and_those_that_heard_somebody_do_not() {
+    async fn checks_end_in_order_and_those_that_heard_a_machine_do_not() {
         let mut checks = Checks::new(Duration::from_millis(500), MAX_CHECKS);
         let ip = |n| Ipv4Addr::new(10, 0, 0, n);
         let began = Instant::now();

@@ -53,10 +53,10 @@ pub struct Renewals {
 
 impl Renewals {
     /// Adds a lease that goes to the committer, if its request has a fallback reply.
-    pub fn add(&mut self, otherwise: Option<&Arc<FallbackReply>>) {
-        if let Some(otherwise) = otherwise {
+    pub fn add(&mut self, fallback: Option<&Arc<FallbackReply>>) {
+        if let Some(fallback) = fallback {
             let deadline = Instant::now() + PATIENCE;
-            self.waiting.push_back((deadline, Arc::clone(otherwise)));
+            self.waiting.push_back((deadline, Arc::clone(fallback)));
         }
     }
 

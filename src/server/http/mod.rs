@@ -193,8 +193,8 @@ async fn open(
     if name.iter().all(|byte| *byte == b'/') {
         return Err(HttpRefusal::NotFound);
     }
-    let asker = service.files.asker(*peer.ip(), server);
-    let content = service.files.find(&name, &asker)?.content().await?;
+    let requester = service.files.requester(*peer.ip(), server);
+    let content = service.files.find(&name, &requester)?.content().await?;
     let resource = match &content {
         Content::File(OpenFile { file, size, name, .. }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;

@@ -191,7 +191,8 @@ async fn rendered(
 ) -> Result<Content, HttpRefusal> {
     let name = target::name(&uri.to_string()).map_err(|_| HttpRefusal::BadRequest)?;
     let files = &client.service.files;
-    let Found::Rendering(rendering) = files.find(&name, &files.asker(*client.peer.ip(), client.server))?
+    let Found::Rendering(rendering) =
+        files.find(&name, &files.requester(*client.peer.ip(), client.server))?
     else {
         return Err(HttpRefusal::Method);
     };

@@ -17,6 +17,7 @@ use crate::api::refusals::Reason;
 use crate::api::router;
 use crate::api::slots::Slots;
 use crate::config::{Config, Web as Settings};
+use crate::event::ServerFact;
 use crate::net::StartError;
 use crate::net::snapshot::Snapshot;
 
@@ -135,7 +136,8 @@ impl Web {
         self.listeners.retain(|(address, _)| {
             let stays = wanted.contains(address);
             if !stays {
-                tracing::info!("the web listener on {address} is closed");
+                let text = format!("the web listener on {address} is closed");
+                self.shared.api.recorder.server(ServerFact::ServiceChanged, text);
             }
             stays
         });
@@ -145,7 +147,8 @@ impl Web {
             }
             match bind(address) {
                 Ok(listener) => {
-                    tracing::info!("API on {}", url(address, settings.as_ref()));
+                    let text = format!("API on {}", url(address, settings.as_ref()));
+                    self.shared.api.recorder.server(ServerFact::ServiceChanged, text);
                     self.open(address, listener);
                 }
                 Err(error) => refused.push(error),
@@ -205,7 +208,10 @@ fn bind(address: SocketAddr) -> Result<TcpListener, StartError> {
 async fn accept(listener: TcpListener, address: SocketAddr, shared: Shared, mut closed: watch::Receiver<()>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
-        Err(error) => return tracing::error!("cannot serve the API at {address}: {error}"),
+        Err(error) => {
+            let text = format!("cannot serve the API at {address}: {error}");
+            return shared.api.recorder.server(ServerFact::CannotListen, text);
+        }
     };
     loop {
         let accepted = tokio::select! {
@@ -228,7 +234,8 @@ async fn accept(listener: TcpListener, address: SocketAddr, shared: Shared, mut 
                 });
             }
             Err(error) => {
-                tracing::warn!("cannot accept connections of the API at {address}: {error}");
+                let text = format!("cannot accept connections of the API at {address}: {error}");
+                shared.api.recorder.server(ServerFact::CannotReceive, text);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

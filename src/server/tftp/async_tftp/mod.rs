@@ -229,7 +229,7 @@ impl<F: Fn(Event)> Service<F> {
         let limit = if self.closing.load(Ordering::Acquire) { 0 } else { limits.max_transfers };
         let of_one = limits.max_per_client;
         let share = self.under_way.take(*peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
-        Ok((self.files.find(asked, &self.files.asker(*peer.ip(), server))?, share))
+        Ok((self.files.find(asked, &self.files.requester(*peer.ip(), server))?, share))
     }
 
     fn refuse(&self, peer: SocketAddrV4, asked: &[u8], reason: Refusal) -> Reply {

@@ -91,8 +91,8 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
 
     fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let flow = arrival.flow();
-        let asker = self.service.files.asker(*flow.peer.ip(), flow.local);
-        match self.service.files.find(request.name, &asker)? {
+        let requester = self.service.files.requester(*flow.peer.ip(), flow.local);
+        match self.service.files.find(request.name, &requester)? {
             Found::Content(content) => {
                 let id = self.admit(arrival)?;
                 self.send_content(arrival, request, id, content)

@@ -298,7 +298,7 @@ impl World {
     }
 
     fn text(&self, name: &str, address: Ipv4Addr) -> String {
-        let Ok(content) = self.files.find_and_wait(name.as_bytes(), &self.files.asker(address, SERVER))
+        let Ok(content) = self.files.find_and_wait(name.as_bytes(), &self.files.requester(address, SERVER))
         else {
             return String::new();
         };
@@ -346,7 +346,7 @@ impl World {
                     );
                 }
             }
-            let standing = self.files.asker(address, SERVER).standing;
+            let standing = self.files.requester(address, SERVER).standing;
             for other in others {
                 let named = self.text(&format!("{}/user-data", hyphens(other)), address);
                 assert!(standing != Standing::Certain || named.is_empty(), "{n} at {address} gets {named}");

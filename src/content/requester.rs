@@ -6,7 +6,7 @@ use crate::content::machines::{KnownMachine, Standing};
 
 /// A client that requests a file, and the facts about its machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asker {
+pub struct Requester {
     /// The client's address.
     pub address: Ipv4Addr,
     /// The server address that received the request.
