@@ -13,7 +13,7 @@ use lanboot::boot::plan::Mode;
 use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
 use lanboot::dhcp::arrival::Arrival;
-use lanboot::dhcp::engine::{Effect, Effects, Engine, FileFacts, Outcome, Outside};
+use lanboot::dhcp::engine::{Effect, Effects, Engine, FileFacts, MissingFile, Outcome, Outside};
 use lanboot::lease::LeaseBook;
 use lanboot::types::Timestamp;
 use lanboot::wire::dhcp::{BOOTREQUEST, Message, MessageType};
@@ -63,6 +63,10 @@ impl FileFacts for NoFiles {
     }
 
     fn size(&self, _: &Choice, _: &Message) -> Option<u64> {
+        None
+    }
+
+    fn missing(&self, _: &Choice, _: &Message, _: Ipv4Addr) -> Option<MissingFile> {
         None
     }
 }

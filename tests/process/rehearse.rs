@@ -357,3 +357,55 @@ fn r_44_thousands_of_machines_are_rehearsed_soon() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && said.contains("did you mean `special`?"), "{said}");
 }
+
+/// Each machine is recognized by the key of its entry, and an ignored one gets no answer.
+#[test]
+fn r_44_machines_are_rehearsed_as_their_entries_identify_them() {
+    let config = "
+dhcp:
+  mode: server
+  authoritative: strict
+  next_server: 10.0.0.9
+  echo_client_id: false
+  options: {43: 'hex:0101', 67: other}
+  classes:
+    - {name: far, match: {relay: 10.2.0.0/24}}
+    - {name: out, match: {mac: '02:00:00:00:00:0b'}, ignore: true}
+    - {name: gold}
+  subnets:
+    - network: 10.1.0.0/24
+      pools: [{range: 10.1.0.10-10.1.0.19, class: known}, {range: 10.1.0.30-10.1.0.39, class: [pxe, ipxe]}]
+      options: {router: 10.1.0.1}
+    - {network: 10.2.0.0/24, pools: [{range: 10.2.0.10-10.2.0.20, class: gold}], options: {router: 10.2.0.1}}
+boot: {arch: {uefi-x64: grubnetx64.efi, bios: {file: /srv/pxelinux.0, server: 10.0.0.9}}}
+machines:
+  - {name: ignored, mac: '02:00:00:00:00:02', ignore: true}
+  - {name: byclass, mac: '02:00:00:00:00:0b'}
+  - {name: id, id: 'hex:20aabbcc', address: 10.1.0.60, boot: {uefi-x64: id.efi}}
+  - {name: text, id: printer, boot: {uefi-x64: id.efi}}
+  - {name: port, circuit_id: ge-0/1, address: 10.1.0.61, boot: {uefi-x64: port.efi}}
+  - {name: both, circuit_id: ge-0/1, remote_id: 'hex:0aff', boot: {uefi-x64: both.efi}}
+  - {name: member, mac: '02:00:00:00:00:04', class: gold, address: 10.2.0.60, boot: {uefi-x64: id.efi}}
+  - {name: two, mac: ['02:00:00:00:00:05', '02:00:00:00:00:06'], address: [10.1.0.62, 10.2.0.62]}
+";
+    let folder =
+        lab(&["grubnetx64.efi", "id.efi", "port.efi", "both.efi", "boot.ipxe", "grub/grub.cfg"], config);
+    let output = lanboot(folder.path(), &["rehearse", "--json"]);
+    let rows = rows(&output);
+    let of = |name: &str| rows.iter().filter(|row| row["machine"] == name).collect::<Vec<_>>();
+    for name in ["ignored", "byclass"] {
+        let found = of(name);
+        assert!(found.len() == 1 && found[0]["verdict"] == "ignored", "{name}: {found:#?}");
+    }
+    for (name, file) in [
+        ("id", "id.efi"),
+        ("text", "id.efi"),
+        ("port", "port.efi"),
+        ("both", "both.efi"),
+        ("member", "id.efi"),
+    ] {
+        let uefi = of(name).into_iter().find(|row| row["client"] == "UEFI PXE").unwrap();
+        assert_eq!((&uefi["verdict"], &uefi["loads"][0]["file"]), (&"boots".into(), &file.into()), "{name}");
+    }
+    assert!(rows.iter().all(|row| row["verdict"] != "fails"), "{rows:#?}");
+}

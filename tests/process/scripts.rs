@@ -327,7 +327,7 @@ fn once_is_over_when_the_machine_has_the_last_file_and_stays_so_after_kill_9() {
 }
 
 #[test]
-fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
+fn r_47_every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
     if !need("curl", "curl") {
         return;
     }
@@ -390,6 +390,19 @@ fn every_example_of_the_documentation_renders_and_its_reader_can_read_it() {
             .unwrap()
             .contains("POST http://127.0.0.1/52:54:00:12:34:56/done\n")
     );
+
+    let with_targets = yaml
+        .replace("dhcp: {mode: off}", "dhcp: {mode: proxy}")
+        .replace("boot:\n  default: local", "boot:\n  arch: {uefi-x64: snponly.efi}\n  default: local");
+    for target in ["debian", "alma", "ubuntu", "coreos"] {
+        let file = lab.path().join("booted.yaml");
+        let text = with_targets.replace("once: debian", &format!("once: {target}"));
+        assert!(text.contains(&format!("once: {target}")) && text.contains("snponly.efi"));
+        fs::write(&file, format!("{text}\nstate: booted-{target}\n")).unwrap();
+        let output = lab::lanboot(&["rehearse", "node1", "--config"]).arg(&file).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("boots"), "{target}: {output:?}");
+    }
 
     let kickstart = get("ks.cfg");
     for line in [

@@ -11,7 +11,8 @@ use lanboot::config;
 use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::clones::DuplicateIds;
 use lanboot::dhcp::engine::{
-    AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, Outcome, OutgoingReply, Outside, Promise,
+    AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, MissingFile, Outcome, OutgoingReply,
+    Outside, Promise,
 };
 use lanboot::dhcp::other_servers;
 use lanboot::dhcp::route::Route;
@@ -76,6 +77,10 @@ impl FileFacts for Facts<'_> {
 
     fn size(&self, choice: &Choice, _: &Message) -> Option<u64> {
         self.sizes.iter().find(|(name, _)| *name == &*choice.file).map(|(_, size)| *size)
+    }
+
+    fn missing(&self, _: &Choice, _: &Message, _: Ipv4Addr) -> Option<MissingFile> {
+        None
     }
 }
 

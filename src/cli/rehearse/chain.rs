@@ -51,6 +51,8 @@ pub(super) enum Ending {
     Waits,
     /// The menu boots the machine's own disk.
     LocalDisk,
+    /// The machine, or a class that it is in, is ignored.
+    Ignored,
     /// The machine does not boot.
     Fails(Trouble),
 }
@@ -78,6 +80,7 @@ pub(super) struct Rehearsal {
 pub(super) fn rehearse(site: &Site, asker: &ModelClient, is_listed: bool) -> Option<Rehearsal> {
     let mut course = Course { site, engine: site.engine(), steps: Vec::new(), notes: Vec::new() };
     let ending = match exchange(site, asker, &mut course.engine) {
+        Answered::Refused(DropReason::Ignored) => Ending::Ignored,
         Answered::Refused(reason) if is_by_design(reason) => return None,
         // The pools are for other classes of clients.
         Answered::Refused(DropReason::NotAdmitted) if !is_listed => return None,
@@ -133,7 +136,7 @@ fn run_model(firmware: Firmware, replies: &[Reply]) -> Verdict {
 
 /// Whether the drop is no failure, because the configuration excludes such clients.
 fn is_by_design(reason: DropReason) -> bool {
-    matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot | DropReason::Ignored)
+    matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot)
 }
 
 fn refused(asker: &ModelClient, reason: DropReason) -> Trouble {

@@ -42,7 +42,8 @@ fn key(config: &Config, settings: &Settings, machine: &Machine) -> String {
     let places: Vec<Option<usize>> = machine.addresses.iter().map(|address| place_of(*address)).collect();
     let mac = machine.macs.first().copied();
     let maker = mac.map(|mac| mac.0.first_chunk::<3>().copied());
-    let has = (machine.uuid.is_some(), machine.ids.is_empty(), machine.port.is_some());
+    let has =
+        (machine.uuid.is_some(), machine.macs.is_empty(), machine.ids.is_empty(), machine.port.is_some());
     let entry = Machine {
         name: "".into(),
         macs: Vec::new(),

@@ -249,6 +249,10 @@ fn of_machine(
         };
         row.client != ipxe || first.as_ref().is_none_or(is_new)
     });
+    // One row says that the machine is ignored, whatever its firmware is.
+    if machine.is_some() && rows.iter().all(|row| row.rehearsal.ending == Ending::Ignored) {
+        rows.truncate(1);
+    }
     // A machine with one file has the architecture that the file is for. Leave out the other architectures.
     let has_one_file = machine.is_some_and(|machine| matches!(machine.boot, Some(MachineBoot::File(_))));
     let starts = |row: &Row| {

@@ -14,7 +14,7 @@ use crate::content::once::BootState;
 use crate::content::requester;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::engine::{Effect, Effects, Engine, Outcome, OutgoingReply, Outside, Promise};
-use crate::dhcp::machines::Machine;
+use crate::dhcp::machines::{Machine, RelayPort};
 use crate::dhcp::settings::{Settings, Subnet};
 use crate::event::{DropReason, Event, Record};
 use crate::images::{Catalog, Content};
@@ -22,9 +22,9 @@ use crate::lease::LeaseBook;
 use crate::net::interface;
 use crate::probe::models::{ModelClient, ReceivedReply, RequestKind};
 use crate::types::{Ipv4Network, Ipv4Range, Timestamp};
-use crate::wire::dhcp::{BOOTREPLY, Message, MessageType};
+use crate::wire::dhcp::{BOOTREPLY, Message, MessageType, Options};
 use crate::wire::option::code;
-use crate::wire::pxe;
+use crate::wire::{pxe, relay};
 
 /// The time of the rehearsal. Its value does not matter.
 const NOW: Timestamp = Timestamp(1_000_000_000);
@@ -60,6 +60,17 @@ pub(super) struct Site {
     /// The address that the other DHCP server gives to the machine.
     client: Ipv4Addr,
     mask: Ipv4Addr,
+    /// The values that identify the machine, if its entry has neither MAC nor UUID.
+    identity: Option<Identity>,
+}
+
+/// The values by which lanboot recognizes a machine without MAC and UUID.
+#[derive(Clone)]
+struct Identity {
+    /// Option 61.
+    id: Option<Arc<[u8]>>,
+    /// The suboptions that its relay agent adds.
+    port: Option<RelayPort>,
 }
 
 impl Site {
@@ -105,6 +116,7 @@ impl Site {
             other: address(1),
             client: address(2),
             mask: network.map_or(Ipv4Addr::UNSPECIFIED, Ipv4Network::mask),
+            identity: None,
         }
     }
 
@@ -115,11 +127,14 @@ impl Site {
 
     /// The same network, in which `machine` has its entry of the configuration.
     pub(super) fn with_machine(&self, machine: &Machine) -> Site {
+        let has_own = !machine.macs.is_empty() || machine.uuid.is_some();
+        let identity = || Identity { id: machine.ids.first().cloned(), port: machine.port.clone() };
+        let identity = (!has_own).then(identity);
         if self.has_all {
-            return self.clone();
+            return Site { identity, ..self.clone() };
         }
         let settings = Settings { machines: vec![machine.clone()].into(), ..(*self.settings).clone() };
-        Site { settings: Arc::new(settings), ..self.clone() }
+        Site { settings: Arc::new(settings), identity, ..self.clone() }
     }
 
     /// Creates the server for one machine's boot, with an empty lease book.
@@ -178,9 +193,7 @@ impl Site {
         engine: &mut Engine,
     ) -> Result<Option<OutgoingReply>, DropReason> {
         let arrival = self.arrival(request, boot_service);
-        let relay = self.relay.filter(|_| self.mode == Mode::Server && !boot_service);
-        let relayed = relay.map(|giaddr| Message { giaddr, hops: 1, ..request.clone() });
-        let bytes = relayed.as_ref().unwrap_or(request).encode();
+        let bytes = self.as_received(request, boot_service).encode();
         let (mut effects, mut answer) = (Effects::new(), Ok(None));
         engine.handle(&bytes, &arrival, Outside { files: &self.files, machines: &() }, NOW, &mut effects);
         for effect in effects {
@@ -202,6 +215,39 @@ impl Site {
             }
         }
         answer
+    }
+
+    /// The message as it reaches lanboot: with the identifier of the machine, and with the changes of its relay agent.
+    fn as_received(&self, request: &Message, boot_service: bool) -> Message {
+        let mut message = request.clone();
+        let id = self.identity.as_ref().and_then(|identity| identity.id.as_ref());
+        if let Some(id) = id {
+            message.options = Options::with_capacity(0, 0);
+            let others = request.options.iter().filter(|(code, _)| *code != code::CLIENT_IDENTIFIER);
+            others.for_each(|(code, value)| _ = message.options.push(code, value));
+            message.options.push(code::CLIENT_IDENTIFIER, id);
+        }
+        if self.mode != Mode::Server || boot_service {
+            return message;
+        }
+        let port = self.identity.as_ref().and_then(|identity| identity.port.as_ref());
+        // A port is known only from a relay agent, so there is one on the machine's network.
+        if let Some(giaddr) = self.relay.or(port.map(|_| self.other)) {
+            (message.giaddr, message.hops) = (giaddr, 1);
+        }
+        if let Some(RelayPort { circuit_id, remote_id }) = port {
+            let mut value = Vec::new();
+            for (number, bytes) in [(relay::CIRCUIT_ID, circuit_id), (relay::REMOTE_ID, remote_id)] {
+                if let Some(bytes) = bytes
+                    && let Ok(len) = u8::try_from(bytes.len())
+                {
+                    value.extend([number, len]);
+                    value.extend_from_slice(bytes);
+                }
+            }
+            message.options.push(code::RELAY_AGENT_INFORMATION, &value);
+        }
+        message
     }
 
     /// The reply of a DHCP server without boot options, such as a home router.

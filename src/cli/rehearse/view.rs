@@ -29,7 +29,7 @@ pub(super) struct View<'a> {
     arch: String,
     /// `server` or `proxy`.
     mode: &'static str,
-    /// `boots`, `waits` (at a menu), `local-disk` or `fails`.
+    /// `boots`, `waits` (at a menu), `local-disk`, `ignored` or `fails`.
     verdict: &'static str,
     loads: Vec<Loads<'a>>,
     /// The error code or text on the machine's screen; `null` unless the boot fails.
@@ -71,6 +71,7 @@ impl<'a> View<'a> {
                 Ending::Boots => "boots",
                 Ending::Waits => "waits",
                 Ending::LocalDisk => "local-disk",
+                Ending::Ignored => "ignored",
                 Ending::Fails(_) => "fails",
             },
             loads: loads.collect(),
@@ -170,6 +171,7 @@ fn verdict(row: &Row) -> (String, bool) {
         Ending::Boots => ("boots".to_owned(), true),
         Ending::Waits => ("waits at a menu".to_owned(), true),
         Ending::LocalDisk => ("boots its own disk".to_owned(), true),
+        Ending::Ignored => ("gets no answer: `ignore`".to_owned(), true),
         Ending::Fails(trouble) => (format!("fails: {}", trouble.code), false),
     }
 }

@@ -51,9 +51,7 @@ pub trait FileFacts {
 
     /// Whether the file of `choice` is missing for the client that sent `message`. `server` is our address for it.
     /// `None` if the file exists, is made for the client, or is not on this server.
-    fn missing(&self, _: &Choice, _: &Message, _: Ipv4Addr) -> Option<MissingFile> {
-        None
-    }
+    fn missing(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Option<MissingFile>;
 }
 
 /// A boot file that does not exist.

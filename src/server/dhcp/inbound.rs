@@ -60,6 +60,10 @@ impl FileFacts for ServedFiles {
     fn size(&self, choice: &Choice, message: &Message) -> Option<u64> {
         self.get().and_then(|files| files.size(&choice.file, message.mac()))
     }
+
+    fn missing(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Option<MissingFile> {
+        self.get().and_then(|files| files.missing(choice, message, server))
+    }
 }
 
 impl AddressObserver for MachineTable {

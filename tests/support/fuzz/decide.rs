@@ -12,7 +12,8 @@ use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::classify::{classify, recognize};
 use lanboot::dhcp::conflict::DECLINED_SHARE;
 use lanboot::dhcp::engine::{
-    AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, OutgoingReply, Outside, Promise,
+    AddressInUse, DeclineProbe, Effect, Effects, Engine, FileFacts, MissingFile, OutgoingReply, Outside,
+    Promise,
 };
 use lanboot::dhcp::proxy;
 use lanboot::dhcp::request::{Ask, Probed, Request};
@@ -76,6 +77,10 @@ impl FileFacts for NoFiles {
     }
 
     fn size(&self, _: &Choice, _: &Message) -> Option<u64> {
+        None
+    }
+
+    fn missing(&self, _: &Choice, _: &Message, _: Ipv4Addr) -> Option<MissingFile> {
         None
     }
 }
