@@ -43,9 +43,19 @@ pub(super) struct Log {
 pub(super) struct Level {
     level: reload::Handle<LevelFilter, Registry>,
     format: Chosen,
+    /// Whether lines go to the journal as entries with fields, which have no format.
+    is_journal: bool,
 }
 
 impl Level {
+    /// Why the log cannot change to this format.
+    pub(super) fn problem(&self, format: LogFormat) -> Option<String> {
+        let is_wrong = self.is_journal && format != LogFormat::Text;
+        is_wrong.then(|| {
+            "log.format: json needs a restart of lanboot, because it writes to the journal".to_owned()
+        })
+    }
+
     pub(super) fn set(&self, level: LogLevel, format: LogFormat) {
         // This fails only after the log has ended.
         let _ = self.level.reload(filter(level));
@@ -176,7 +186,7 @@ pub(super) fn start(log: settings::Log) -> Log {
     let registry = tracing_subscriber::registry().with(level);
     let format = Chosen::default();
     format.set(log.format);
-    let level = Level { level: handle, format: format.clone() };
+    let level = Level { level: handle, format: format.clone(), is_journal: journal.is_some() };
     // The journal gets fields, whatever the format.
     if journal.is_some() {
         registry.with(journal::Entries(writer)).init();

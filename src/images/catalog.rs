@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -31,6 +32,8 @@ pub const MAX_DEPTH: usize = 16;
 pub struct Catalog {
     root: Root,
     short: FileCache,
+    /// The folder of uploaded images, where files are searched that are missing in the first one.
+    uploaded: Arc<OnceLock<Catalog>>,
 }
 
 impl Catalog {
@@ -45,12 +48,28 @@ impl Catalog {
     /// Opens the images folder like [`Catalog::open`]. Files in `secrets` are never opened, even if they lie in the
     /// folder.
     pub fn open_hiding(root: &Path, secrets: Vec<Secret>) -> io::Result<Catalog> {
-        Ok(Catalog { root: Root::open(root, secrets)?, short: FileCache::default() })
+        Ok(Catalog {
+            root: Root::open(root, secrets)?,
+            short: FileCache::default(),
+            uploaded: Arc::default(),
+        })
     }
 
     /// The facts about the folder, such as that it is gone.
     pub fn reports(&self) -> &Reports {
         self.root.reports()
+    }
+
+    /// Also serves the folder `uploaded`, whose files come after those of the first folder. Only the first call counts.
+    ///
+    /// # Errors
+    /// Those of [`Catalog::open`].
+    pub fn serve_uploaded(&self, uploaded: &Path) -> io::Result<()> {
+        if self.uploaded.get().is_none() {
+            // Another thread may have been faster, with the same folder.
+            let _ = self.uploaded.set(Catalog::open(uploaded)?);
+        }
+        Ok(())
     }
 
     /// Serves the folder at `root` from now on, which may be the same one. Open files stay.
@@ -72,6 +91,13 @@ impl Catalog {
     /// - [`Refusal::Busy`]: this process has no file descriptor left.
     /// - [`Refusal::Io`]: any other error.
     pub fn open_file(&self, name: &BootName) -> Result<OpenFile, Refusal> {
+        match (self.open_own(name), self.uploaded.get()) {
+            (Err(Refusal::NotFound), Some(uploaded)) => uploaded.open_own(name),
+            (opened, _) => opened,
+        }
+    }
+
+    fn open_own(&self, name: &BootName) -> Result<OpenFile, Refusal> {
         let opened = self.open_once(name);
         let is_another = match opened {
             Err(Errno::ENOENT | Errno::ENOTDIR) => self.root.recheck(),
@@ -134,7 +160,8 @@ impl Catalog {
         if components.len() > MAX_DEPTH {
             return None;
         }
-        self.search(None, &components, &mut { MAX_ENTRIES })
+        let found = self.search(None, &components, &mut { MAX_ENTRIES });
+        found.or_else(|| self.uploaded.get()?.search(None, &components, &mut { MAX_ENTRIES }))
     }
 
     fn search(&self, folder: Option<&BootName>, rest: &[&str], budget: &mut usize) -> Option<OpenFile> {
@@ -153,13 +180,15 @@ impl Catalog {
     /// Whether the folder may contain a subfolder for one machine: it has an entry as long as a MAC address or as a
     /// Raspberry Pi serial number. The entries are read again when the folder has changed.
     pub fn may_have_machine_folders(&self) -> bool {
-        self.root.may_have_entry_of_length(&[17, 8], MAX_ENTRIES)
+        let mut all = [Some(self), self.uploaded.get()].into_iter().flatten();
+        all.any(|catalog| catalog.root.may_have_entry_of_length(&[17, 8], MAX_ENTRIES))
     }
 
     /// Whether anything named `name` exists. This is cheaper than opening files in a folder that seldom exists. It
     /// returns true on errors, because opening the file then reports the reason.
     pub fn has(&self, name: &BootName) -> bool {
-        self.root.folder().is_some_and(|folder| folder.has(name.as_str()))
+        let mut all = [Some(self), self.uploaded.get()].into_iter().flatten();
+        all.any(|catalog| catalog.root.folder().is_some_and(|folder| folder.has(name.as_str())))
     }
 
     /// Size in bytes of the file `name`; `None` if it cannot be served.

@@ -24,4 +24,4 @@ pub use catalog::Catalog;
 pub use content::{Content, Text};
 pub use file_cache::CachedFile;
 pub use open_file::OpenFile;
-pub use upload::{UploadFile, UploadFolder};
+pub use upload::{UPLOADED, UploadFile, UploadFolder};

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, fstatat};
+use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
 use nix::unistd::{UnlinkatFlags, fsync, linkat, unlinkat};
 
 use crate::boot::name::BootName;
@@ -24,6 +24,8 @@ use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
 use crate::images::upload_limits::{Reservation, UploadCounter, UploadLimits};
 use crate::types::Escaped;
 
+/// The folder of uploaded images, in the state folder.
+pub const UPLOADED: &str = "images";
 /// Suffix of template names (`content/templates`). Clients may not upload templates.
 const TEMPLATE_SUFFIX: &str = ".j2";
 /// Minimum age of an incomplete upload before it is removed, because another lanboot may still be writing it.
@@ -52,6 +54,8 @@ pub struct UploadFile {
     last: String,
     /// Name relative to the upload folder.
     name: String,
+    /// Whether it replaces a file of that name.
+    replaces: bool,
     reservation: Reservation,
 }
 
@@ -97,6 +101,18 @@ impl UploadFolder {
     /// [`Refusal::UploadsFull`] if a limit is reached, [`Refusal::Exists`] if the name is in use,
     /// [`Refusal::NotFound`] if the folder does not exist. Otherwise those of [`super::Catalog::open_file`].
     pub fn create(&self, name: &BootName, client: Ipv4Addr) -> Result<UploadFile, Refusal> {
+        self.begin(name, client, false)
+    }
+
+    /// Like [`UploadFolder::create`], but the file may replace another one of that name, when it is complete.
+    ///
+    /// # Errors
+    /// Those of [`UploadFolder::create`]; [`Refusal::Exists`] for anything but a file.
+    pub fn create_or_replace(&self, name: &BootName, client: Ipv4Addr) -> Result<UploadFile, Refusal> {
+        self.begin(name, client, true)
+    }
+
+    fn begin(&self, name: &BootName, client: Ipv4Addr, replaces: bool) -> Result<UploadFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
         // Names that begin with a dot belong to incomplete files and to other programs. Clients must not upload
         // templates, because the upload folder may lie in the images folder.
@@ -109,6 +125,7 @@ impl UploadFolder {
         let parent = parent.map_err(refusal)?;
         // Existing entries are not replaced, not even a dangling symlink. `publish` checks this again.
         match stat(&parent, last) {
+            Ok(stat) if replaces && stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() => {}
             Ok(_) => return Err(Refusal::Exists),
             Err(Errno::ENOENT) => {}
             Err(errno) => return Err(refusal(errno)),
@@ -118,7 +135,7 @@ impl UploadFolder {
         let file = File::from(self.make(&temporary).map_err(write_refusal)?);
         let temporary = TemporaryName { root: self.root.clone(), name: temporary };
         let (last, name) = (last.to_owned(), name.as_str().to_owned());
-        Ok(UploadFile { file, temporary, parent, last, name, reservation })
+        Ok(UploadFile { file, temporary, parent, last, name, replaces, reservation })
     }
 
     /// A name that no other upload of any process uses.
@@ -165,10 +182,14 @@ impl UploadFile {
     /// [`Refusal::Exists`] if the name was taken in the meantime, or an error of the disk.
     pub fn publish(self) -> Result<(), Refusal> {
         self.file.sync_all().map_err(|error| write_refusal(errno_of(&error)))?;
-        let UploadFile { file: _file, temporary, parent, last, name, reservation } = self;
-        // A hard link never replaces an existing entry on any file system; a rename would.
+        let UploadFile { file: _file, temporary, parent, last, name, replaces, reservation } = self;
         let (root, from) = (&temporary.root, temporary.name.as_str());
-        linkat(root, from, &parent, last.as_str(), AtFlags::empty()).map_err(write_refusal)?;
+        // A hard link never replaces an existing entry on any file system; a rename does.
+        let done = match replaces {
+            true => renameat(root, from, &parent, last.as_str()),
+            false => linkat(root, from, &parent, last.as_str(), AtFlags::empty()),
+        };
+        done.map_err(write_refusal)?;
         reservation.keep(&name);
         fsync(&parent).map_err(write_refusal)
     }
@@ -275,6 +296,24 @@ mod tests {
         assert_eq!(second.publish().unwrap_err(), Refusal::Exists, "of two, who is done first");
         assert_eq!(fs::read(root.join("new")).unwrap(), b"first");
         assert_eq!(fs::read(root.join("old")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn only_a_person_may_replace_a_file() {
+        let (base, folder) = folder();
+        let root = base.path().join("root");
+        let name = |text: &str| BootName::parse(text.as_bytes()).unwrap();
+        let mut file = folder.create_or_replace(&name("old"), Ipv4Addr::LOCALHOST).unwrap();
+        file.append(b"new content").unwrap();
+        assert_eq!(fs::read(root.join("old")).unwrap(), b"old", "until it is complete");
+        file.publish().unwrap();
+        assert_eq!(fs::read(root.join("old")).unwrap(), b"new content");
+        symlink("old", root.join("link")).unwrap();
+        for taken in ["sub", "link"] {
+            let refused = folder.create_or_replace(&name(taken), Ipv4Addr::LOCALHOST).unwrap_err();
+            assert_eq!(refused, Refusal::Exists, "{taken}");
+        }
+        assert_eq!(names(&root), ["link", "old", "sub"]);
     }
 
     #[test]

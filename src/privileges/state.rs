@@ -161,8 +161,8 @@ fn look_into(folder: &OwnedFd) -> Purpose {
         let Ok(stat) = fstatat(folder, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW) else { continue };
         let (is_file, is_folder) = (is_kind(&stat, SFlag::S_IFREG), is_kind(&stat, SFlag::S_IFDIR));
         leases |= is_file && name == DATABASE.as_bytes();
-        // Each ext4 file system has lost+found in its root.
-        if is_folder && ![b".".as_slice(), b"..", b"lost+found"].contains(&name) {
+        // Each ext4 file system has lost+found in its root. Uploaded images are in `images`.
+        if is_folder && ![b".".as_slice(), b"..", b"lost+found", b"images"].contains(&name) {
             purpose = Purpose::OtherFolders;
         } else if is_file && !is_ours(entry.file_name()) && purpose == Purpose::New {
             purpose = Purpose::OtherFiles;

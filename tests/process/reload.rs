@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Output;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -99,7 +99,6 @@ fn some_changes_need_a_restart() {
     for (from, to, key) in [
         ("state: state", "state: elsewhere", "state: "),
         ("tftp: {", "tftp: {engine: async-tftp, ", "tftp.engine: "),
-        ("http: {", "log: {format: json}\nhttp: {", "log.format: "),
     ] {
         lab.write_config(&lab.config().replace(from, to));
         let output = lab.run(&["reload", "--state", state.to_str().unwrap()]);
@@ -130,7 +129,7 @@ fn dhcp_changes_its_mode_and_its_ports() {
     change(&lab, &text);
     lab.ports.dhcp = port;
     assert_eq!(lease(lab.ports, 1), first, "on the other port");
-    assert!(std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, before)).is_ok(), "the old port is free");
+    assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, before)).is_ok(), "the old port is free");
     let output = lab.run(&["leases", "release", &first.to_string()]);
     assert!(output.status.success(), "{}", errors(&output));
     let (status, lines) = serving.terminate();
@@ -199,6 +198,141 @@ fn a_finished_once_survives_a_reload() {
     assert!(script().contains("linux"), "a `once` that was removed and added again asks for another run");
 }
 
+#[test]
+fn the_format_of_the_log_changes_without_a_restart() {
+    let lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    change(&lab, &lab.config().replace("http: {", "log: {format: json}\nhttp: {"));
+    lease(lab.ports, 1);
+    let line = serving.wait_for("DHCPACK");
+    let json: serde_json::Value =
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    assert_eq!(json["event"], "DHCPACK", "{line}");
+    change(&lab, &lab.config());
+    lease(lab.ports, 2);
+    let line = serving.wait_for("02:00:00:00:00:02");
+    assert!(serde_json::from_str::<serde_json::Value>(&line).is_err(), "{line}");
+}
+
+/// A lab whose file `large` takes a while.
+fn large_lab() -> Lab {
+    let lab = Lab::new();
+    File::create(lab.path().join("boot-images/large")).unwrap().set_len(LARGE).unwrap();
+    lab
+}
+
+/// Begins to read `large` by TFTP, block by block. Returns the socket, and the peer of block 1.
+fn begin_large(lab: &Lab) -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    socket.send_to(b"\0\x01large\0octet\0", (Ipv4Addr::LOCALHOST, lab.ports.tftp)).unwrap();
+    let mut block = [0; 600];
+    let (_, peer) = socket.recv_from(&mut block).unwrap();
+    assert_eq!(block[..4], [0, 3, 0, 1]);
+    (socket, peer)
+}
+
+/// Acknowledges block `n`, and receives the next one from the same peer.
+fn next_block(socket: &UdpSocket, peer: SocketAddr, n: u8) {
+    socket.send_to(&[0, 4, 0, n], peer).unwrap();
+    let mut block = [0; 600];
+    loop {
+        let (_, from) = socket.recv_from(&mut block).unwrap();
+        assert_eq!(from, peer);
+        // Block `n` may have been sent twice.
+        if block[..4] == [0, 3, 0, n + 1] {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_ports_of_tftp_change_and_transfers_go_on() {
+    let _alone = one_at_a_time();
+    let lab = large_lab();
+    let _serving = lab.serve(&["serve"]);
+    let [first, ..] = free_ports();
+    let with = |ports: &str| {
+        let tftp = format!("tftp: {{port: {}", lab.ports.tftp);
+        lab.config().replace(&tftp, &format!("{tftp}, ports: {ports}"))
+    };
+    let mut transfers = vec![begin_large(&lab)];
+    for (ports, expected) in [
+        ("single".to_owned(), Some(lab.ports.tftp)),
+        (format!("{first}-{}", first + 1), Some(first)),
+        ("single".to_owned(), Some(lab.ports.tftp)),
+        ("0".to_owned(), None),
+    ] {
+        change(&lab, &with(&ports));
+        let transfer = begin_large(&lab);
+        if let Some(expected) = expected {
+            let port = transfer.1.port();
+            assert!((expected..=expected + 1).contains(&port), "{port} with ports: {ports}");
+        }
+        transfers.push(transfer);
+        for n in 1..4 {
+            let done = transfers.len() as u8;
+            for (place, (socket, peer)) in transfers.iter().enumerate() {
+                // The first one began before the first change.
+                let rounds = done - 1 - (place as u8).max(1);
+                let turn = rounds * 3 + n;
+                next_block(socket, *peer, turn);
+            }
+        }
+        assert!(boot(lab.ports, Kind::UefiX64, 1).content == content("snponly.efi"), "ports: {ports}");
+    }
+}
+
+#[test]
+fn uploads_are_turned_on_and_off_without_a_restart() {
+    let lab = Lab::new();
+    fs::create_dir(lab.path().join("uploads")).unwrap();
+    let _serving = lab.serve(&["serve"]);
+    let put = |name: &str| {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let request = format!("\0\x02{name}\0octet\0");
+        socket.send_to(request.as_bytes(), (Ipv4Addr::LOCALHOST, lab.ports.tftp)).unwrap();
+        let mut answer = [0; 600];
+        let (_, peer) = socket.recv_from(&mut answer).unwrap();
+        if answer[1] == 4 {
+            socket.send_to(b"\0\x03\0\x01text", peer).unwrap();
+            socket.recv_from(&mut answer).unwrap();
+        }
+        answer[1] == 4
+    };
+    assert!(!put("a"), "uploads are off");
+    let uploads = lab.path().join("uploads");
+    let tftp = format!("tftp: {{port: {}", lab.ports.tftp);
+    let on = lab
+        .config()
+        .replace(&tftp, &format!("{tftp}, uploads: {{dir: {}, max_size: 1MiB}}", uploads.display()));
+    change(&lab, &on);
+    assert!(put("a") && fs::read(uploads.join("a")).unwrap() == b"text");
+    change(&lab, &lab.config());
+    assert!(!put("b"));
+    lab.write_config(&on.replace("/uploads", "/nowhere"));
+    let output = reload(&lab);
+    assert!(output.status.code() == Some(1) && errors(&output).contains("nowhere"), "{}", errors(&output));
+}
+
+#[test]
+fn tftp_and_http_are_turned_on_although_both_were_off_at_the_start() {
+    let lab = Lab::new();
+    let tftp = format!("tftp: {{port: {}}}", lab.ports.tftp);
+    let off = lab
+        .config()
+        .replace(&tftp, "tftp: off")
+        .replace(&format!("http: {{port: {}}}", lab.http), "http: off");
+    lab.write_config(&off);
+    let serving = lab.serve_silently(&["serve"]);
+    serving.wait_for("leases in");
+    lease(lab.ports, 1);
+    change(&lab, &lab.config());
+    assert!(get(lab.http, "/boot.ipxe").starts_with(b"HTTP/1.1 200"));
+    assert!(boot(lab.ports, Kind::UefiX64, 1).content == content("snponly.efi"));
+}
+
 /// `tests/long reload` runs this for a minute, with a reload each second.
 #[test]
 fn reloads_under_load_lose_no_exchange_and_cut_off_no_transfer() {
@@ -210,10 +344,11 @@ fn reloads_under_load_lose_no_exchange_and_cut_off_no_transfer() {
     File::create(lab.path().join("boot-images/large")).unwrap().set_len(LARGE).unwrap();
     let _serving = lab.serve(&["serve"]);
     let (is_over, exchanges, transfers) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let slowest = AtomicU64::new(0);
     let reloads = thread::scope(|scope| {
         for n in 0..clients {
-            let (lab, is_over, exchanges) = (&lab, &is_over, &exchanges);
-            scope.spawn(move || renew(&mut Client::new(lab, 256 + n), is_over, exchanges));
+            let (lab, is_over, counters) = (&lab, &is_over, (&exchanges, &slowest));
+            scope.spawn(move || renew(&mut Client::new(lab, 256 + n), is_over, counters));
         }
         for n in 0..downloads {
             let (lab, is_over, transfers) = (&lab, &is_over, &transfers);
@@ -240,7 +375,12 @@ fn reloads_under_load_lose_no_exchange_and_cut_off_no_transfer() {
         reloads
     });
     let (exchanges, transfers) = (exchanges.into_inner(), transfers.into_inner());
-    println!("{reloads} reloads in {seconds} s, {exchanges} exchanges, {transfers} transfers");
+    println!(
+        "{reloads} reloads in {seconds} s: {exchanges} exchanges ({} per second), slowest {} ms, and {transfers} \
+         transfers by {downloads} clients at once; none was lost or cut off",
+        exchanges / seconds.max(1),
+        slowest.into_inner()
+    );
     assert!(reloads > seconds / 2 && exchanges > 100 && transfers > 0);
 }
 
@@ -262,11 +402,13 @@ fn version(lab: &Lab, n: u64) -> String {
 }
 
 /// Gets a lease, and then a new one or a renewal again and again. Each message must be answered.
-fn renew(client: &mut Client, is_over: &AtomicBool, exchanges: &AtomicU64) {
+fn renew(client: &mut Client, is_over: &AtomicBool, (exchanges, slowest): (&AtomicU64, &AtomicU64)) {
     client.socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let address = client.lease().expect("an address");
     while !is_over.load(Ordering::Relaxed) {
+        let began = Instant::now();
         client.renew(address).expect("an ACK to the renewal");
+        slowest.fetch_max(began.elapsed().as_millis() as u64, Ordering::Relaxed);
         let offer = client.ask(MessageType::Discover, &[]).expect("an offer");
         assert_eq!(offer.yiaddr, address);
         exchanges.fetch_add(2, Ordering::Relaxed);

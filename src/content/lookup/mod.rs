@@ -6,6 +6,7 @@ mod file_facts;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::boot::loader::target::Machine;
@@ -159,6 +160,14 @@ impl Files {
         })?;
         self.boot_state.with_config(config).forget_removed();
         Ok(())
+    }
+
+    /// Also serves the uploaded images in the folder `uploaded`, after those of boot-images/.
+    ///
+    /// # Errors
+    /// The folder cannot be opened.
+    pub fn serve_uploaded(&self, uploaded: &Path) -> io::Result<()> {
+        self.catalog.serve_uploaded(uploaded)
     }
 
     /// The machine at `address`, for records; `None` if it is not known, or if several machines may have the address.

@@ -16,7 +16,7 @@ use crate::content::once::BootState;
 use crate::content::served_files::ServedFiles;
 use crate::dhcp::settings::Ports;
 use crate::event::ServerFact;
-use crate::images::Catalog;
+use crate::images::{Catalog, UPLOADED};
 use crate::net::StartError;
 use crate::net::served::{describe_proxy, may_be};
 use crate::net::snapshot::{Now, Snapshot};
@@ -67,6 +67,10 @@ impl Parts {
             LeaseStorage::OnDisk => BootState::open(config),
             LeaseStorage::InMemory => (BootState::in_memory(config), None),
         };
+        let uploaded = config.state.join(UPLOADED);
+        if uploaded.is_dir() {
+            catalog.serve_uploaded(&uploaded).map_err(|error| StartError(error.to_string()))?;
+        }
         let boot_state = boot_state.with_changes(self.changes.clone());
         let files = Files::new(catalog, self.known.clone()).with_boot_state(boot_state);
         Ok((files.following(self.now.clone()), warning))
