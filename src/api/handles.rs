@@ -13,6 +13,7 @@ use crate::api::attempts::Attempts;
 use crate::api::commands::{Command, SubnetUsage, ToLoop};
 use crate::api::error::ApiError;
 use crate::api::feed::Feed;
+use crate::api::image_uploads::ImageUploads;
 use crate::api::names::HostNames;
 use crate::api::refusals::Refusals;
 use crate::api::reloader::Reloader;
@@ -58,6 +59,8 @@ pub struct Api {
     pub control_streams: Slots,
     /// Open event streams of the web listener.
     pub web_streams: Slots,
+    /// Images that are uploaded.
+    pub uploads: ImageUploads,
 }
 
 impl Api {
@@ -86,6 +89,7 @@ impl Api {
             names: HostNames::read(),
             refusals: Refusals::default(),
             attempts: Attempts::default(),
+            uploads: ImageUploads::default(),
             control_streams: Slots::new(of_control, of_control),
             web_streams: Slots::new(of_web, of_one),
         }

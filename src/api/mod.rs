@@ -25,6 +25,7 @@ mod events;
 pub mod feed;
 mod guard;
 pub mod handles;
+mod image_uploads;
 mod images;
 mod leases;
 mod machines;
@@ -41,6 +42,7 @@ mod status;
 mod subnets;
 mod targets;
 pub mod token;
+mod uploads;
 mod view;
 
 /// The router with all routes. Every request needs a [`client::Client`] among its extensions.

@@ -85,7 +85,7 @@ impl Serving {
 
     /// Starts and closes the services that a reload turned on or off.
     fn turn_on_and_off(&mut self, snapshot: &Snapshot) -> Result<(), StartError> {
-        let Parts { files, now, recorder, .. } = &self.dhcp.parts;
+        let Parts { files, now, recorder, .. } = self.dhcp.parts.clone();
         let failed = |error: std::io::Error| StartError(format!("cannot start a service: {error}"));
         if snapshot.config.http.is_none()
             && let Some(mut http) = self.http.take()
@@ -102,12 +102,10 @@ impl Serving {
             self.closing.push(Service::Tftp(tftp));
         }
         self.closing.retain(|service| service.under_way() > 0);
-        if self.closing.iter().all(|service| matches!(service, Service::Http(_))) {
-            self.tftp.iter_mut().for_each(Running::take_over);
-        }
+        self.choose_reader();
         let Some(files) = files.get() else { return Ok(()) };
         if let Some(mut tftp) = self.tftp.take_if(|tftp| tftp.has_other_ports(snapshot)) {
-            let next = tftp.succeed((snapshot, now.clone()), files.clone(), recorder);
+            let next = tftp.succeed((snapshot, now.clone()), files.clone(), &recorder);
             match next {
                 Ok(next) => {
                     self.tftp = Some(next);
@@ -120,16 +118,32 @@ impl Serving {
             }
         }
         if let Some(settings) = snapshot.config.http.as_ref().filter(|_| self.http.is_none()) {
-            let bound = Bound::bind(settings, now, files.clone(), recorder)?;
+            let bound = Bound::bind(settings, &now, files.clone(), &recorder)?;
             recorder.server(ServerFact::ServiceChanged, format!("HTTP on {}", bound.addresses()));
             self.http = Some(Threads::start(bound).map_err(failed)?);
         }
         if let Some(settings) = snapshot.config.tftp.as_ref().filter(|_| self.tftp.is_none()) {
             let bound = Transfers::bind(settings, now.clone(), files.clone())?;
             recorder.server(ServerFact::ServiceChanged, format!("TFTP on {}", bound.addresses()));
-            self.tftp = Some(bound.start(recorder).map_err(failed)?);
+            self.tftp = Some(bound.start(&recorder).map_err(failed)?);
         }
         Ok(())
+    }
+
+    /// Makes one TFTP server read the listeners. After a change of `tftp.ports`, that is the oldest one whose transfers
+    /// share a single port.
+    fn choose_reader(&mut self) {
+        let mut older: Vec<&mut Running> = Vec::new();
+        for service in &mut self.closing {
+            if let Service::Tftp(tftp) = service {
+                older.push(tftp);
+            }
+        }
+        if older.iter().any(|tftp| tftp.is_reader()) {
+            return;
+        }
+        let next = older.into_iter().find(|tftp| tftp.is_single()).or(self.tftp.as_mut());
+        next.into_iter().for_each(Running::take_over);
     }
 
     /// Updates the services for `snapshot`, and returns the errors of listeners that could not be opened.

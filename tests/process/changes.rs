@@ -251,6 +251,38 @@ fn wake_sends_a_magic_packet() {
     );
 }
 
+#[test]
+fn an_uploaded_image_is_served_after_boot_images() {
+    let lab = lab();
+    let _serving = lab.serve(&["serve"]);
+    let put = |name: &str, body: &str| ask(&lab, "PUT", &format!("/api/v1/images/{name}"), body);
+    assert_eq!(put("new.txt", "text").0, 403, "uploads are off");
+    reload(&lab, &(lab.config() + MACHINES + "web: {uploads: on, max_upload: 1MiB}\n"));
+    assert_eq!(put("new.txt", "text"), (200, json!({"name": "new.txt", "size": 4})));
+    let get = |name: &str| {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).unwrap();
+        write!(stream, "GET /{name} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    };
+    assert_eq!(get("new.txt"), "text");
+    assert_eq!(put("new.txt", "other").0, 200);
+    assert_eq!(get("new.txt"), "other", "it is replaced");
+    assert_eq!(put("linux", "uploaded").0, 200);
+    assert_eq!(get("linux"), "linux", "boot-images/ comes first");
+    for (name, status) in
+        [(".hidden", 400), ("x.j2", 400), ("..%2Fx", 400), ("none%2Fx", 404), (&"x".repeat(2000), 400)]
+    {
+        assert_eq!(put(name, "text").0, status, "{name}");
+    }
+    assert_eq!(put("large", &"x".repeat((1 << 20) + 1)).0, 413);
+    let mut names: Vec<_> =
+        fs::read_dir(lab.path().join("state/images")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["linux", "new.txt"], "nothing is left of the others");
+}
+
 /// The metrics on the control socket; `tests/process/api` asks the web listener.
 #[test]
 fn the_metrics_count_the_events() {

@@ -199,18 +199,27 @@ impl Running {
         let uploads = settings.uploads.as_ref().map(open_uploads).transpose()?;
         let listeners = self.listeners.iter().map(|(at, listener)| (*at, Arc::clone(listener))).collect();
         // With a single port, only the one that has the transfers can read it.
-        let is_waiting = self.settings.ports == Ports::Single && self.under_way() > 0;
+        let is_waiting = self.is_waiting || (self.settings.ports == Ports::Single && self.under_way() > 0);
         let next = Transfers { listeners, settings, files, uploads, now };
         let next = next.start_waiting(recorder, is_waiting);
         let next = next.map_err(|error| StartError(format!("cannot start TFTP: {error}")))?;
         if let (RunningEngine::Native(old), RunningEngine::Native(new)) = (&self.engine, &next.engine) {
-            if is_waiting {
-                old.leave_requests_to(new);
-            } else {
+            old.leave_requests_to(new);
+            if !is_waiting {
                 old.listen(&Arc::from([]));
             }
         }
         Ok(next)
+    }
+
+    /// Whether this server reads a single port, for its transfers and for the servers after it.
+    pub fn is_reader(&self) -> bool {
+        self.is_single() && !self.is_waiting
+    }
+
+    /// Whether the packets of its transfers arrive at the listeners.
+    pub fn is_single(&self) -> bool {
+        self.settings.ports == Ports::Single && !self.listeners.is_empty()
     }
 
     /// Reads the listeners, because the server of before has ended.
