@@ -38,8 +38,8 @@ pub(super) struct UploadView {
     size: u64,
 }
 
-/// Stores the body as the image `name`. Responds 400 for a name that is not allowed, 403 if uploads are off, 404 if the
-/// folder in the name does not exist, 413 if the body is longer than `web.max_upload`, 503 while too many uploads run,
+/// Stores the body as the image `name`. Responds 400 for a name that is not allowed, 404 if the
+/// folder in the name does not exist, 409 if uploads are off, 413 if the body is longer than `web.max_upload`, 503 while too many uploads run,
 /// and 507 if the disk is full.
 pub(super) async fn put_image(
     State(api): State<Api>,
@@ -50,7 +50,7 @@ pub(super) async fn put_image(
         let config = Arc::clone(&api.now.borrow().config);
         config.web.as_ref().filter(|web| web.uploads).map(|web| web.max_upload)
     };
-    let off = || ApiError::new(StatusCode::FORBIDDEN, "uploads are off: set `web.uploads: on` and reload");
+    let off = || ApiError::new(StatusCode::CONFLICT, "uploads are off: set `web.uploads: on` and reload");
     let max = max.ok_or_else(off)?;
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > max) {

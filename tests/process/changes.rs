@@ -256,8 +256,10 @@ fn an_uploaded_image_is_served_after_boot_images() {
     let lab = lab();
     let _serving = lab.serve(&["serve"]);
     let put = |name: &str, body: &str| ask(&lab, "PUT", &format!("/api/v1/images/{name}"), body);
-    assert_eq!(put("new.txt", "text").0, 403, "uploads are off");
-    reload(&lab, &(lab.config() + MACHINES + "web: {uploads: on, max_upload: 1MiB}\n"));
+    assert_eq!(put("new.txt", "text").0, 409, "uploads are off");
+    let listen = support::lab::free_tcp_port();
+    let web = format!("web: {{listen: ['127.0.0.1:{listen}'], uploads: on, max_upload: 1MiB}}");
+    reload(&lab, &(lab.config().replace("web: off", &web) + MACHINES));
     assert_eq!(put("new.txt", "text"), (200, json!({"name": "new.txt", "size": 4})));
     let get = |name: &str| {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).unwrap();

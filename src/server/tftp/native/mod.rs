@@ -124,6 +124,7 @@ impl Engine {
     }
 
     fn end(&mut self) {
+        self.shared.has_ended.store(true, Ordering::Release);
         for number in 0..self.shared.command_queues.len() {
             self.shared.send_command(number, Command::Stop);
         }

@@ -53,8 +53,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let Arrival { datagram, envelope, now, .. } = arrival;
         let flow = arrival.flow();
         // After a change of `tftp.ports`, this thread reads a single port only for the transfers that it has.
-        if let Some(successor) = self.shared.last_successor().filter(|_| self.sessions.find(&flow).is_none())
-        {
+        if let Some(successor) = self.shared.next_server().filter(|_| self.sessions.find(&flow).is_none()) {
             let (listener, datagram) = (Arc::clone(arrival.listener), datagram.into());
             return successor.send_command(0, Command::Judge { listener, datagram, envelope });
         }

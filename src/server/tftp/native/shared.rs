@@ -31,6 +31,8 @@ pub struct Shared {
     pub closing: AtomicBool,
     /// The server that has taken over all requests, because `tftp.ports` is another one now.
     pub successor: OnceLock<Arc<Shared>>,
+    /// Whether the threads have ended, or are about to.
+    pub has_ended: AtomicBool,
     /// Whether there are enough descriptors for second sockets (`unknown_tid.rs`), so that no transfer lacks one.
     pub answers_unknown_tids: bool,
     /// Cache of files that several transfers send.
@@ -81,6 +83,7 @@ impl Shared {
             command_queues,
             closing: AtomicBool::new(false),
             successor: OnceLock::new(),
+            has_ended: AtomicBool::new(false),
             answers_unknown_tids: limits.max_transfers.saturating_mul(4) <= descriptors,
             read_cache: Arc::default(),
         })
@@ -95,13 +98,14 @@ impl Shared {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The server that gets the requests now, if it is not this one.
-    pub fn last_successor(&self) -> Option<&Arc<Shared>> {
-        let mut last = self.successor.get()?;
-        while let Some(next) = last.successor.get() {
-            last = next;
+    /// The next server that gets the packets at a single port that are not for this one, if there is one. It may pass
+    /// them on in turn, because its own transfers may share the port too.
+    pub fn next_server(&self) -> Option<&Arc<Shared>> {
+        let mut next = self.successor.get()?;
+        while next.has_ended.load(Ordering::Acquire) {
+            next = next.successor.get()?;
         }
-        Some(last)
+        Some(next)
     }
 
     pub fn is_closing(&self) -> bool {
