@@ -38,9 +38,9 @@ pub(super) struct UploadView {
     size: u64,
 }
 
-/// Stores the body as the image `name`. Responds 400 for a name that is not allowed, 404 if the
-/// folder in the name does not exist, 409 if uploads are off, 413 if the body is longer than `web.max_upload`, 503 while too many uploads run,
-/// and 507 if the disk is full.
+/// Stores the body as the image `name`. Responds 400 for a name that is not allowed, 404 if the folder in the name does
+/// not exist, 409 if uploads are off, 413 if the body is longer than `web.max_upload`, 503 while too many uploads run, and
+/// 507 if the disk is full.
 pub(super) async fn put_image(
     State(api): State<Api>,
     Segment(name): Segment<String>,
