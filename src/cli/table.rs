@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::types::Escaped;
 
-/// Maximum width of a column. A longer cell shifts the rest of its own line.
+/// Maximum width of a column. A longer cell shifts the rest of its line.
 const MAX_COLUMN: usize = 20;
 
 /// Formats titles and rows in columns that are two spaces apart, each as wide as its widest cell. The lines have no spaces

@@ -28,6 +28,7 @@ pub use syntax::reader::suggestion;
 pub mod changes;
 mod check;
 mod check_machines;
+pub mod document;
 mod include;
 mod lint;
 mod problem;

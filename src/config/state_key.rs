@@ -29,7 +29,7 @@ pub fn state_folder(text: &str) -> Result<PathBuf, String> {
     Ok(only.and_then(|only| only.state).unwrap_or_else(|| DEFAULT.into()))
 }
 
-/// The value, if the key and a plain value are a line of their own, as in almost every file.
+/// The value, if one line has nothing but the key and a plain value, as in almost every file.
 fn from_line(text: &str) -> Option<PathBuf> {
     let mut lines = text.lines().filter(|line| line.starts_with("state:"));
     let (line, None) = (lines.next()?, lines.next()) else { return None };

@@ -4,15 +4,14 @@
 //! This folder never logs, counts or formats.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, Rule};
+use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, MachineId, Rule, Timestamp};
 
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
-pub use record::{Context, Record};
 pub use reservation::NotKept;
 pub use server::{Reporter, Reports, ServerFact};
 pub use tftp::{TransferEnd, TransferStop};
@@ -20,9 +19,9 @@ pub use tftp::{TransferEnd, TransferStop};
 #[macro_use]
 mod reason;
 mod http;
-mod record;
 mod reservation;
 mod server;
+mod subject;
 mod tftp;
 
 /// One thing that happened. The enum is closed on purpose: nothing outside it can be logged or counted.
@@ -277,72 +276,52 @@ pub struct Client {
     pub arch: Option<Arch>,
 }
 
-impl Event {
-    /// Returns the DHCP client that the event is about, if there is one.
-    pub fn client(&self) -> Option<&Client> {
-        match self {
-            Event::Received { client, .. }
-            | Event::Answered { client, .. }
-            | Event::BootLoop { client, .. }
-            | Event::NoFileForArchitecture { client }
-            | Event::FileMissing { client, .. }
-            | Event::Released { client, .. }
-            | Event::Declined { client, .. }
-            | Event::NotKept { client, .. }
-            | Event::PoolExhausted { client, .. } => Some(client),
-            Event::Dropped { client, .. } => client.as_ref(),
-            Event::Conflict { .. }
-            | Event::Server { .. }
-            | Event::TextFailed { .. }
-            | Event::OnceEnded { .. }
-            | Event::ProxyArp { .. }
-            | Event::DuplicateClientId { .. }
-            | Event::AmbiguousAddress { .. }
-            | Event::RogueServer { .. }
-            | Event::TftpSent { .. }
-            | Event::TftpSizeProbe { .. }
-            | Event::TftpStopped { .. }
-            | Event::TftpReceived { .. }
-            | Event::TftpUploadStopped { .. }
-            | Event::TftpUnanswered { .. }
-            | Event::TftpRefused { .. }
-            | Event::HttpSent { .. }
-            | Event::HttpAnswered { .. }
-            | Event::HttpStopped { .. }
-            | Event::HttpRefused { .. } => None,
-        }
+/// An event in its envelope. Log lines, counters, journeys and the API are made from records alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// When it happened, by the server's clock.
+    pub at: Timestamp,
+    /// The name of the interface; `None` if the event belongs to no interface, or if it is not known.
+    pub interface: Option<Arc<str>>,
+    /// The machine that the event is about, wherever it is known.
+    pub machine: Option<MachineId>,
+    pub event: Event,
+}
+
+/// The part of the envelope that all records of one DHCP message share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    pub at: Timestamp,
+    pub interface: Option<Arc<str>>,
+    pub machine: Option<MachineId>,
+    /// The sender of the message, if the message could be decoded.
+    pub client: Option<Client>,
+}
+
+impl Context {
+    /// The context of a message whose sender is not known.
+    pub fn unknown(at: Timestamp, interface: &Arc<str>) -> Context {
+        Context { at, interface: Some(Arc::clone(interface)), machine: None, client: None }
     }
 
-    /// Returns the client of a file request, if the event is about one.
-    pub fn peer(&self) -> Option<SocketAddrV4> {
-        match self {
-            Event::TftpSent { peer, .. }
-            | Event::TftpSizeProbe { peer, .. }
-            | Event::TftpStopped { peer, .. }
-            | Event::TftpReceived { peer, .. }
-            | Event::TftpUploadStopped { peer, .. }
-            | Event::TftpUnanswered { peer, .. }
-            | Event::TftpRefused { peer, .. }
-            | Event::HttpSent { peer, .. }
-            | Event::HttpAnswered { peer, .. }
-            | Event::HttpStopped { peer, .. }
-            | Event::HttpRefused { peer, .. } => Some(*peer),
-            _ => None,
-        }
+    /// Puts `event` into this envelope.
+    pub fn record(&self, event: Event) -> Record {
+        let Context { at, interface, machine, .. } = self.clone();
+        Record { at, interface, machine, event }
     }
 
-    /// Returns the address that the event is about: that of the client, or the one in doubt.
-    pub fn address(&self) -> Option<IpAddr> {
-        let address = match self {
-            Event::Answered { address, .. }
-            | Event::Released { address, .. }
-            | Event::Declined { address, .. }
-            | Event::Conflict { address, .. }
-            | Event::RogueServer { address, .. }
-            | Event::AmbiguousAddress { address, .. } => *address,
-            event => *event.peer()?.ip(),
-        };
-        (!address.is_unspecified()).then_some(address.into())
+    /// The record that the message is dropped.
+    pub fn dropped(&self, reason: DropReason) -> Record {
+        self.record(Event::Dropped { reason, client: self.client })
+    }
+}
+
+impl Record {
+    /// The record that the reply or change of this record is dropped instead.
+    #[must_use]
+    pub fn dropped(self, reason: DropReason) -> Record {
+        let client = self.event.client().copied();
+        Record { event: Event::Dropped { reason, client }, ..self }
     }
 }
 

@@ -7,7 +7,7 @@
 use std::net::Ipv4Addr;
 
 use super::field::Pattern;
-use super::yaml::{Map, Value};
+use crate::config::document::{Map, Value};
 
 /// Among more alternatives than this, equal ones are not looked for.
 const MAX_COMPARED: usize = 100;
@@ -210,7 +210,7 @@ fn mapping(condition: &Condition) -> Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::write::write;
+    use crate::config::document::write;
 
     fn field(name: &str, text: &str) -> Condition {
         Condition::Field(name.to_owned(), Pattern::exactly(text.as_bytes()))

@@ -1,7 +1,7 @@
 //! Patterns for the fields that `match` knows, and their values there.
 
 use super::patterns::{Part, exact, pattern, readable};
-use super::yaml::Value;
+use crate::config::document::Value;
 use crate::types::Arch;
 
 /// A pattern that all bytes of a field must fit.
@@ -141,7 +141,7 @@ fn is_plain(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::yaml::Map;
+    use crate::config::document::Map;
 
     #[test]
     fn patterns_are_text_where_they_can_be() {

@@ -1,6 +1,6 @@
 //! Translates the configurations of other DHCP servers into `config.yaml`, for `lanboot import`.
 //!
-//! Each server has its own module, which reads its language whole and builds a [`Document`]. Parts that `config.yaml`
+//! Each server has its own module, which reads its language whole and builds a [`Document`](crate::config::document::Document). Parts that `config.yaml`
 //! cannot express are recorded in [`Problems`], never dropped silently. This folder opens no file: the shell
 //! (`cli/import.rs`) reads them through [`Sources`].
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
@@ -9,7 +9,6 @@ mod comparison;
 mod condition;
 pub mod dhcpd;
 pub mod dnsmasq;
-pub mod document;
 mod failure;
 mod field;
 pub mod kea;
@@ -21,10 +20,7 @@ pub mod problems;
 mod site;
 pub mod sources;
 mod standard;
-mod write;
-pub mod yaml;
 
-pub use document::Document;
 pub use failure::{Broken, Failed};
 pub use place::Place;
 pub use problems::{Problem, Problems};

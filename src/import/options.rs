@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use super::patterns::{hex, readable};
-use super::yaml::{Map, Value};
+use crate::config::document::{Map, Value};
 use crate::config::illegal_option_value;
 use crate::types::Ipv4Network;
 use crate::wire::names;
@@ -12,34 +12,6 @@ use crate::wire::option::{Kind, by_code};
 
 /// The text that `config.yaml` takes for the address of the server that the client reaches.
 pub const SERVER: &str = "{server}";
-
-/// Options that `config.yaml` does not take, because lanboot writes them itself or only clients and relay agents send
-/// them.
-const NOT_CONFIGURABLE: &[(u8, &str)] = &[
-    (0, "0 is padding, not an option"),
-    (13, "lanboot writes the size of the boot file"),
-    (50, "only clients send it"),
-    (51, "the lease time is set by `lease`"),
-    (52, "lanboot decides itself where options stand in a reply"),
-    (53, "lanboot writes it"),
-    (54, "lanboot writes the address that the client reaches"),
-    (55, "only clients send it"),
-    (56, "lanboot writes it when it refuses an address"),
-    (57, "only clients send it"),
-    (58, "the time of renewal is set by `renew`"),
-    (59, "the time of rebinding is set by `rebind`"),
-    (60, "lanboot writes it for PXE and HTTP clients"),
-    (61, "only clients send it"),
-    (77, "only clients send it"),
-    (80, "lanboot decides about rapid commit"),
-    (81, "lanboot answers it itself"),
-    (82, "only relay agents send it"),
-    (93, "only clients send it"),
-    (94, "only clients send it"),
-    (97, "only clients send it"),
-    (118, "only clients send it"),
-    (255, "255 is the end mark, not an option"),
-];
 
 /// The key of an option: its name, or its number.
 pub fn key(code: u8) -> Cow<'static, str> {
@@ -67,11 +39,6 @@ pub fn value(code: u8, bytes: &[u8]) -> Result<Value, String> {
         return Err(why);
     }
     Ok(kind.and_then(|kind| by_kind(kind, bytes)).unwrap_or_else(|| raw(bytes)))
-}
-
-/// The reason why `config.yaml` does not take option `code`; `None` if it does.
-pub fn not_configurable(code: u8) -> Option<&'static str> {
-    NOT_CONFIGURABLE.iter().find(|(other, _)| *other == code).map(|(_, why)| *why)
 }
 
 /// Whether the option consists of addresses, so that [`SERVER`] can stand in it.
@@ -153,7 +120,7 @@ fn routes(bytes: &[u8]) -> Option<Vec<Map>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::write::write;
+    use crate::config::document::write;
 
     fn shown(code: u8, bytes: &[u8]) -> String {
         write(&Map::new().with(key(code), value(code, bytes).unwrap())).trim_end().to_owned()

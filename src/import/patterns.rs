@@ -1,6 +1,6 @@
 //! Writes the patterns of `match`: text with `*` and `?`, or `hex:` patterns for bytes that are no text.
 
-use super::yaml::{Map, Value};
+use crate::config::document::{Map, Value};
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,7 @@
 //! Looks into the boot file that an iPXE is about to get. Besides the size, this is the only fact from the disk that a
 //! DHCP decision needs. DHCP calls it for every reply to an iPXE, so it reads no more than `images/ipxe.rs` does.
 
-use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use super::Files;
 use crate::boot::fetch::{SERVER, Served};
@@ -21,35 +18,6 @@ use crate::images::add::sets;
 use crate::images::ipxe::ProgramInfo;
 use crate::wire::dhcp::Message;
 use crate::wire::pxe;
-
-/// How long a failed search for a name in any case is not repeated. A search may read thousands of folder entries,
-/// which is too much for each DHCP message.
-const ABSENT_TIME: Duration = Duration::from_secs(1);
-/// Maximum number of remembered names. When it is reached, all are forgotten.
-const MAX_ABSENT: usize = 64;
-
-/// Names that a recent search did not find. Cheap to clone; clones share the memory.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Absent(Arc<Mutex<HashMap<BootName, Instant>>>);
-
-impl Absent {
-    /// Calls `search`, unless a recent search for `name` found nothing.
-    fn unless_absent(&self, name: &BootName, search: impl FnOnce() -> Option<OpenFile>) -> Option<OpenFile> {
-        let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if absent.get(name).is_some_and(|at| at.elapsed() < ABSENT_TIME) {
-            return None;
-        }
-        absent.remove(name);
-        let found = search();
-        if found.is_none() {
-            if absent.len() >= MAX_ABSENT {
-                absent.clear();
-            }
-            absent.insert(name.clone(), Instant::now());
-        }
-        found
-    }
-}
 
 impl Files {
     /// The kind of the file in `choice`, for the iPXE that sent `message` to our address `server`.

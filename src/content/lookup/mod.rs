@@ -1,6 +1,7 @@
 //! Finds the content for a file name. TFTP and HTTP call it for each request, and DHCP for the size and kind of boot
 //! files. It never sends anything.
 
+mod absent;
 mod file_facts;
 
 use std::io;
@@ -39,7 +40,7 @@ pub struct Files {
     now: Option<Now>,
     templates: Templates,
     builds: ProgramCache,
-    absent: file_facts::Absent,
+    absent: absent::Absent,
     log_once: LogOnce,
 }
 

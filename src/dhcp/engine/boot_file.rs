@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use super::FileFacts;
 use crate::boot::identity::Identity;
 use crate::boot::policy::Choice;
+use crate::dhcp::engine::outside::FileFacts;
 use crate::dhcp::settings::Settings;
 use crate::event::{Client, Event, Message as Kind};
 use crate::types::Stage;

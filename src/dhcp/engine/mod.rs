@@ -7,6 +7,7 @@
 mod boot_file;
 mod checks;
 mod effect;
+mod outside;
 mod probe;
 mod promise;
 mod warnings;
@@ -18,90 +19,28 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::boot::guard::LoopGuard;
 use crate::boot::identity::Identity;
-use crate::boot::policy::{Choice, Content};
+use crate::boot::policy::Choice;
 use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::{classify, is_ignored, recognize, sender_of};
 use crate::dhcp::clones::DuplicateIds;
 use crate::dhcp::conflict::{Evidence, declined};
 use crate::dhcp::decide::decide;
 use crate::dhcp::decision::Decision;
-use crate::dhcp::machines::Machine;
-use crate::dhcp::other_servers::{self, ClientChoice, RogueServers, ServerMessage};
+use crate::dhcp::other_servers::{self, RogueServers};
 use crate::dhcp::proxy_arp::ProxyArp;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::settings::Settings;
 use crate::dhcp::{loop_guard, proxy};
 use crate::event::{Context, DropReason, Event};
-use crate::lease::{Holder, Lease, LeaseBook, LeaseChange};
+use crate::lease::{Holder, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
 use crate::wire::dhcp::{DecodeError, Message};
 
 pub use effect::{Effect, Effects, FallbackReply, MAX_WAITING, Outcome, OutgoingReply, Promise};
+pub use outside::{AddressObserver, FileFacts, MissingFile, Outside};
 pub use probe::{AddressInUse, DeclineProbe, Meaning};
 
 use effect::drop_message;
-
-/// Facts about boot files that decisions depend on. The server implements it; a decision never reads a file itself.
-pub trait FileFacts {
-    /// The content of the file of `choice` for the iPXE that sent `message`. `server` is our address for that client.
-    fn content_of(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Content;
-
-    /// The size of the file of `choice` for the client that sent `message`, if it is known.
-    fn size(&self, choice: &Choice, message: &Message) -> Option<u64>;
-
-    /// Whether the file of `choice` is missing for the client that sent `message`. `server` is our address for it.
-    /// `None` if the file exists, is made for the client, or is not on this server.
-    fn missing(&self, choice: &Choice, message: &Message, server: Ipv4Addr) -> Option<MissingFile>;
-}
-
-/// A boot file that does not exist.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct MissingFile {
-    /// The set of `lanboot images add` that has a file of this name.
-    pub set: Option<&'static str>,
-}
-
-/// Receives the machines and their addresses that DHCP messages reveal, for a table that other protocols look up. These
-/// are calls instead of effects because they read the request and the book, which an effect would have to copy.
-pub trait AddressObserver {
-    /// `request` is answered with this reply and this change, which is not in `book` yet.
-    fn answered(
-        &self,
-        request: &Request<'_>,
-        given: (&Message, Option<&LeaseChange>),
-        book: &LeaseBook,
-        now: Timestamp,
-    );
-
-    /// `lease` ends.
-    fn released(&self, lease: &Lease);
-
-    /// A client was sent its boot file without an address.
-    fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival);
-
-    /// A client took an address from another server.
-    fn observe_client_choice(&self, message: &Message, taken: &ClientChoice<'_>);
-
-    /// Another server gave a client an address, where lanboot is a proxy.
-    fn observe_server_message(&self, given: &ServerMessage);
-}
-
-/// An observer that ignores everything.
-impl AddressObserver for () {
-    fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
-    fn released(&self, _: &Lease) {}
-    fn asked_boot_service(&self, _: &Message, _: (&Identity, Option<&Machine>), _: &Arrival) {}
-    fn observe_client_choice(&self, _: &Message, _: &ClientChoice<'_>) {}
-    fn observe_server_message(&self, _: &ServerMessage) {}
-}
-
-/// The facts and observers that the engine needs while it handles a message.
-#[derive(Clone, Copy)]
-pub struct Outside<'a> {
-    pub files: &'a dyn FileFacts,
-    /// Receives machines and their addresses.
-    pub machines: &'a dyn AddressObserver,
-}
 
 /// Observations of machines and of other servers that are not leases. The engines of one server share them.
 #[derive(Clone, Debug, Default)]

@@ -185,9 +185,9 @@ fn fits(data: &Data, pattern: Pattern, definitions: &Definitions) -> Result<Cond
 mod tests {
     use super::super::expression::test;
     use super::*;
+    use crate::config::document::Map;
+    use crate::config::document::write;
     use crate::import::dhcpd::lexer::{Lexer, Token};
-    use crate::import::write::write;
-    use crate::import::yaml::Map;
 
     fn tokens(text: &str) -> Vec<Token> {
         let mut lexer = Lexer::new(0, text);

@@ -6,7 +6,7 @@ use super::model::{Boot, Origin};
 use super::option::{NEXT_SERVER, Value as OptionValue, Wrap};
 use super::rules::{Effect, Maker};
 use super::values::Tag;
-use crate::import::yaml::{Map, Value};
+use crate::config::document::{Map, Value};
 
 /// Options by which PXE clients find their boot file: the server and the file.
 const TFTP_SERVER: u32 = 66;

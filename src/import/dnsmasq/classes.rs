@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::effects::{Effects, Key};
 use super::rules::{Effect, Rule};
 use super::tags::{Named, Tags};
+use crate::config::document::{List, Map, Value};
 use crate::import::condition::Condition;
-use crate::import::yaml::{List, Map, Value};
 
 /// A class that is being built.
 struct Class {

@@ -9,9 +9,9 @@ use super::rules::{Effect, Rule, UNTAGGED};
 use super::sorted::Sorted;
 use super::tags::Tags;
 use super::values::duration;
+use crate::config::document::{Map, Value};
 use crate::import::condition::Condition;
 use crate::import::options;
-use crate::import::yaml::{Map, Value};
 use crate::wire::option::code;
 
 /// A setting that only one rule decides for a client.

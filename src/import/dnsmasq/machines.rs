@@ -13,11 +13,11 @@ use super::networks::Network;
 use super::sorted::{HostPattern, Sorted};
 use super::tags::Tags;
 use super::values::{Hex, duration};
+use crate::config::document::{List, Map, Value};
 use crate::import::condition::Condition;
 use crate::import::field::Pattern;
 use crate::import::patterns::{hex, readable};
 use crate::import::problems::Problems;
-use crate::import::yaml::{List, Map, Value};
 
 /// The hardware type of Ethernet.
 const ETHERNET: u32 = 1;

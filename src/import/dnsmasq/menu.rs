@@ -6,10 +6,10 @@ use super::effects::is_network_boot;
 use super::model::{Model, Service, ServiceKind};
 use super::tags::Tags;
 use super::values::Tag;
+use crate::config::document::{List, Map, Value};
 use crate::import::condition::Condition;
 use crate::import::field::Pattern;
 use crate::import::problems::Problems;
-use crate::import::yaml::{List, Map, Value};
 use crate::types::Arch;
 
 /// The prompt that dnsmasq shows if there is none (`pxe_opts` in `rfc2131.c`).

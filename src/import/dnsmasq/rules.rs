@@ -9,12 +9,13 @@ use super::option::{NEXT_SERVER, Value as OptionValue, Wrap};
 use super::sorted::Sorted;
 use super::tags::Tags;
 use super::values::Tag;
+use crate::config::document::Value;
+use crate::config::option_not_configurable;
 use crate::import::condition::Condition;
 use crate::import::field::Pattern;
 use crate::import::options;
 use crate::import::patterns::{Part, hex};
 use crate::import::problems::Problems;
-use crate::import::yaml::Value;
 
 /// Options that dnsmasq adds itself, so that an empty value removes them: netmask, router, DNS server, host name, domain
 /// and broadcast address.
@@ -189,7 +190,7 @@ impl Maker<'_> {
         if code == 60 && value.bytes() == b"PXEClient" {
             return Ok(None);
         }
-        if let Some(why) = options::not_configurable(number) {
+        if let Some(why) = option_not_configurable(number) {
             return Err(why.to_owned());
         }
         let bytes = value.bytes();
@@ -242,7 +243,7 @@ impl Maker<'_> {
                 fail("lanboot writes option 43 of PXE clients itself, from `boot.menu`");
                 continue;
             }
-            if let Some(why) = options::not_configurable(code) {
+            if let Some(why) = option_not_configurable(code) {
                 fail(why);
                 continue;
             }

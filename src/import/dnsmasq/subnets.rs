@@ -8,10 +8,10 @@ use super::networks::{Network, hosts};
 use super::rules::{Effect, Rule, name_of};
 use super::tags::Tags;
 use super::values::duration;
+use crate::config::document::{List, Map, Value};
 use crate::import::condition::Condition;
 use crate::import::options;
 use crate::import::problems::Problems;
-use crate::import::yaml::{List, Map, Value};
 
 /// dnsmasq's lease time in seconds (`DEFLEASE` in `config.h`).
 const DEFAULT_LEASE: u32 = 3600;

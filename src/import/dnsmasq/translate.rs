@@ -14,11 +14,11 @@ use super::sorted::Sorted;
 use super::subnets;
 use super::tags::Tags;
 use super::values::duration;
+use crate::config::document::Document;
+use crate::config::document::{List, Map, Value};
 use crate::import::condition::Condition;
-use crate::import::document::Document;
 use crate::import::options::{self, SERVER};
 use crate::import::problems::Problems;
-use crate::import::yaml::{List, Map, Value};
 use crate::types::Ipv4Network;
 
 /// The port of DNS. On another port, dnsmasq does not name itself as DNS server.

@@ -234,8 +234,8 @@ fn is_text_option(code: u32) -> bool {
 mod tests {
     use super::super::expression::parse;
     use super::*;
-    use crate::import::write::write;
-    use crate::import::yaml::Map;
+    use crate::config::document::Map;
+    use crate::config::document::write;
 
     fn shown(text: &str) -> String {
         let code_of = |name: &str| (name == "host-name").then_some(12);

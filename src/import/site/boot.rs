@@ -7,10 +7,10 @@
 use std::net::Ipv4Addr;
 
 use super::model::{Class, Level, Settings, Site, Subnet};
+use crate::config::document::{Map, Value};
 use crate::import::condition::Condition;
 use crate::import::place::Place;
 use crate::import::problems::Problems;
-use crate::import::yaml::{Map, Value};
 
 /// The maximum number of links. Levels with only a file and levels with only a server are combined in pairs.
 const MAX_LINKS: usize = 2000;

@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use super::boot::{self, Link};
 use super::model::{Class, Level, Settings, Site, Subnet};
 use super::settings::{self, complete};
+use crate::config::document::{List, Map, Value};
 use crate::import::condition::Condition;
 use crate::import::problems::Problems;
-use crate::import::yaml::{List, Map, Value};
 
 /// One key of [`Settings`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -3,10 +3,10 @@
 use super::model::{Bootp, Class, Identifier, Lease, Level, Machine, Pool, Range, Settings, Site, Subnet};
 use super::settings::{complete, merged};
 use super::{boot, classes, settings};
-use crate::import::document::Document;
+use crate::config::document::Document;
+use crate::config::document::{List, Map, Value};
 use crate::import::patterns::{hex, readable};
 use crate::import::problems::Problems;
-use crate::import::yaml::{List, Map, Value};
 
 impl Site {
     /// Returns the document. Everything that cannot be written is added to `problems`.

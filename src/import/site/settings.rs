@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
+use crate::config::document::{Map, Value};
 use crate::config::option_not_configurable;
 use crate::import::options;
 use crate::import::place::Place;
 use crate::import::problems::Problems;
 use crate::import::site::model::{INFINITE, Lease, Settings, Timer};
-use crate::import::yaml::{Map, Value};
 
 /// Whether lanboot sends the option with this value itself.
 fn is_implied(code: u8, value: Option<&[u8]>) -> bool {

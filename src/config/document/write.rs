@@ -3,13 +3,13 @@
 
 use std::fmt::Write;
 
-use super::yaml::{List, Map, Value};
+use crate::config::document::value::{List, Map, Value};
 
 /// Maximum length of a line in flow style, in bytes.
 const WIDTH: usize = 110;
 
 /// The text of `map`, in block style.
-pub(super) fn write(map: &Map) -> String {
+pub fn write(map: &Map) -> String {
     let mut out = String::new();
     block_map(&mut out, map, 0, false);
     out

@@ -1,7 +1,11 @@
-//! The `config.yaml` that an import builds: its sections in their usual order.
+//! The text of a `config.yaml` that lanboot writes: its sections in their usual order. `import/` builds documents from the
+//! configurations of other servers. Nothing here reads a configuration.
 
-use super::write;
-use super::yaml::{List, Map};
+mod value;
+mod write;
+
+pub use value::{List, Map, Value};
+pub use write::write;
 
 /// The sections of `config.yaml` in the order of the file. Empty sections are not written.
 #[derive(Debug, Default)]
@@ -66,7 +70,7 @@ impl Document {
         if !out.is_empty() {
             out.push('\n');
         }
-        out.push_str(&write::write(&top));
+        out.push_str(&write(&top));
         out
     }
 }
