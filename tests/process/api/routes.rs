@@ -51,7 +51,9 @@ fn machines_leases_and_subnets_show_what_happened() {
     let began = std::time::Instant::now();
     let machine = loop {
         let machines = site.get("/api/v1/machines");
-        if let Some(machine) = machines.get(2).filter(|machine| machine["last_boot"].is_string()) {
+        let is_done =
+            |machine: &&serde_json::Value| machine["last_boot"].is_string() && machine["address"].is_string();
+        if let Some(machine) = machines.get(2).filter(is_done) {
             break machine.clone();
         }
         assert!(began.elapsed() < support::lab::PATIENCE, "{machines}");
