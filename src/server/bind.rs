@@ -74,8 +74,7 @@ impl Server {
         let control = bind_control(config, storage, &api, &mut warnings);
         let web = bind_web(&now, storage, &api, &mut wrong)?;
         warnings.extend(wrong.iter().filter(|line| !warnings.contains(line)).cloned().collect::<Vec<_>>());
-        let addresses = web.as_ref().and_then(web::Bound::addresses);
-        summary.extend(addresses.map(|addresses| format!("API on {addresses}")));
+        summary.extend(web.as_ref().and_then(web::Bound::summary));
         confine()?;
         let certificate = web.as_ref().map_or(Ok(None), web::Bound::read_certificate)?;
         warnings.extend(make_token(config, storage));

@@ -76,11 +76,11 @@ impl Bound {
         Ok((Bound { listeners, config: Arc::clone(config), api: api.clone() }, warnings))
     }
 
-    /// The addresses, for a log line; `None` if there are none.
-    pub(super) fn addresses(&self) -> Option<String> {
+    /// The line for the start; `None` if there are no addresses.
+    pub(super) fn summary(&self) -> Option<String> {
         let urls = self.listeners.iter().map(|(address, _)| url(*address, self.config.web.as_ref()));
         let urls: Vec<String> = urls.collect();
-        (!urls.is_empty()).then(|| urls.join(", "))
+        (!urls.is_empty()).then(|| format!("API on {}", urls.join(", ")))
     }
 
     /// Reads the certificate. Call it after the process has given up its rights, because reloads read it again.
