@@ -67,7 +67,7 @@ pub fn problems(description: &Value, schema: &Value, value: &Value, at: &str) ->
         match schema["properties"].get(key) {
             Some(schema) => found.extend(problems(description, schema, value, &format!("{at}.{key}"))),
             None if schema["additionalProperties"] == false => {
-                found.push(format!("{at}: {key} is not described"))
+                found.push(format!("{at}: {key} is not described"));
             }
             None => {}
         }
