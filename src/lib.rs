@@ -27,6 +27,15 @@
 //! | [`cli`] | one file per command | everything |
 //!
 //! Down to `import` everything is core: no I/O, no clock, no log, no randomness, no async. From `store` on it is shell.
+//!
+//! Where things happen:
+//!
+//! | what | file |
+//! |---|---|
+//! | a DISCOVER is decided on | `dhcp/engine/mod.rs` (`Engine::run`), then `dhcp/decide.rs` |
+//! | a file name becomes the bytes that a client gets | `content/lookup/mod.rs` (`Files::find`) |
+//! | an event becomes a log line | `record/mod.rs` (`Recorder::record`), then `record/log_line.rs` |
+//! | a key of config.yaml is added | `config/syntax/keys.rs`, then the reader of its section in `config/sections/` |
 
 pub mod api;
 pub mod boot;
