@@ -217,7 +217,7 @@ pub(super) fn segment(text: &str) -> String {
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' | b':' => {
-                segment.push(char::from(byte))
+                segment.push(char::from(byte));
             }
             // Clients and proxies remove the segments `.` and `..`, but not encoded ones.
             b'.' if !matches!(text, "." | "..") => segment.push('.'),

@@ -77,8 +77,8 @@ pub(super) fn acknowledge(
     }
 }
 
-/// Leases of at least this time end at a full minute.
-const ENDS_AT_MINUTE: Duration = Duration::from_secs(3600);
+/// Leases of at least this time end at a full minute. Those of an hour, the usual ones, end when the client expects it.
+const ENDS_AT_MINUTE: Duration = Duration::from_secs(6 * 3600);
 
 /// The end in the store of a lease that is granted for `time` at `now`. It may be up to a minute later than the client
 /// is promised. The initrd and the system of one boot ask for the address within seconds of each other, and a client
