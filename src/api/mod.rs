@@ -1,7 +1,7 @@
 //! The API: one router for the control socket and for the web listener. `server/control.rs` and `server/web/` accept
 //! connections and pass their requests to it, each with the [`client::Client`] that says how it came.
 //!
-//! Every route is a row of [`endpoints::ENDPOINTS`] with its [`endpoints::Access`]. [`guard`] decides before a route runs whether
+//! Every route is a row of [`endpoints::ENDPOINTS`] with its [`endpoints::Access`]. `guard.rs` decides before a route runs whether
 //! the request may have it. A route and the views of its answer are in one file, one file for each group of routes.
 //! Nothing here decides about DHCP or files: routes read the snapshot, the records and the store, and ask the DHCP loop
 //! by [`commands`]. Changes never edit a file of the user.

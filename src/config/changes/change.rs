@@ -175,7 +175,7 @@ impl Changes {
         self.once.len() < before
     }
 
-    /// Adds a pin. The caller has checked it with [`pin_conflict`].
+    /// Adds a pin. The caller has checked it with [`pin_conflict`](super::apply::pin_conflict).
     ///
     /// # Errors
     /// [`Refused::Full`].

@@ -11,12 +11,12 @@ pub(super) const CLOSE: char = '\u{2}';
 /// A value that cannot be quoted in its context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct UnquotableValue {
-    /// The number passed to [`mark`].
+    /// The number passed to [`mark`](super::mark).
     pub number: usize,
     pub reason: UnquotableReason,
 }
 
-/// Whether `text` contains the marker characters of [`mark`], which no template contains.
+/// Whether `text` contains the marker characters of [`mark`](super::mark), which no template contains.
 pub fn has_marks(text: &str) -> bool {
     text.contains([OPEN, CLOSE])
 }
