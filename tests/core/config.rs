@@ -30,12 +30,18 @@ fn repository() -> &'static Path {
 }
 
 /// The `.yaml` files below `folder`, except in `target`, hidden folders and the broken examples.
+/// Files and folders with YAML that is no configuration of lanboot, and configurations that are wrong on purpose.
+const OTHER_YAML: [&str; 3] = ["tests/data/config/broken", "src/api/openapi.yaml", "docs/monitoring"];
+
 fn yaml_files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let skipped = name == "target" || name.starts_with('.') || path.ends_with("tests/data/config/broken");
-        if path.is_dir() && !skipped {
+        let is_other = OTHER_YAML.iter().any(|other| path.ends_with(other));
+        if name == "target" || name.starts_with('.') || is_other {
+            continue;
+        }
+        if path.is_dir() {
             yaml_files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "yaml") {
             found.push(path);

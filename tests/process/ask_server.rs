@@ -54,7 +54,10 @@ fn status_and_machines_are_tables_or_json() {
         assert!(out.contains(part), "{part}: {out}");
     }
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
-    let (out, _, code) = texts(&lab.run(&["machines"]));
+    // The API takes records in up to 50 ms after they are logged.
+    let machines = || texts(&lab.run(&["machines"]));
+    support::site::until(|| machines().0.ends_with("2 machines\n"), "both machines are listed");
+    let (out, _, code) = machines();
     assert_eq!(code, 0);
     assert!(out.lines().any(|line| line.starts_with("node1") && line.contains("02:00:00:00:00:01")), "{out}");
     assert!(out.ends_with("2 machines\n"), "{out}");
