@@ -1,4 +1,4 @@
-//! The API: one router for the control socket and for the web listener. `server/control.rs` and `server/web/` accept
+//! The API: one router for the control socket and for the web listener. `server/web/control.rs` and `server/web/` accept
 //! connections and pass their requests to it, each with the [`client::Client`] that says how it came.
 //!
 //! Every route is a row of [`endpoints::ENDPOINTS`] with its [`endpoints::Access`]. `guard.rs` decides before a route runs whether

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::config_file::{BAD_CONFIG, Given, state_folder};
 use super::output;
-use crate::server::control::control_path;
+use crate::server::web::control::control_path;
 
 /// Maximum time to wait for the server's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

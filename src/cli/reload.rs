@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use super::ask_server::{self, Answer};
 use super::config_file::{BAD_CONFIG, Given, LoadError, load_file};
 use super::output;
-use crate::server::control::control_path;
+use crate::server::web::control::control_path;
 
 /// Runs the command. The exit code is 0 if the server uses the file now, 1 if it keeps the configuration that it has, and
 /// 2 if the file cannot be read.

@@ -13,8 +13,8 @@ use crate::cli::{log, output};
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::net::StartError;
 use crate::privileges::{self, Dropped, Privileges};
-use crate::server::control::control_path;
 use crate::server::reload::Source;
+use crate::server::web::control::control_path;
 use crate::server::{Server, notify};
 use crate::store::LeaseStorage;
 

@@ -19,10 +19,10 @@ use crate::net::StartError;
 use crate::net::served::{self, find_or_fail};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
-use crate::server::control::Control;
 use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Start, Watch, out_of_reach};
+use crate::server::web::control::Control;
 use crate::server::{Server, http, web};
 use crate::store::LeaseStorage;
 

@@ -4,13 +4,11 @@
 //! folder never decides which client gets which address or file; it carries out what `dhcp/` and `boot/` decide.
 
 mod bind;
-pub mod control;
 pub mod dhcp;
 pub mod drain;
 pub mod http;
 pub mod notify;
 pub mod reload;
-mod stall;
 mod statistics;
 pub mod tftp;
 mod watch;
@@ -31,12 +29,12 @@ use crate::api::handles::Api;
 use crate::api::reloader::Reloader;
 use crate::content::served_files::ServedFiles;
 use crate::record::Recorder;
-use crate::server::control::Control;
 use crate::server::dhcp::running::{Dhcp, Parts, Ready};
 use crate::server::drain::Serving;
 use crate::server::reload::Source;
 use crate::server::tftp::Transfers;
 use crate::server::watch::Watch;
+use crate::server::web::control::Control;
 
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]

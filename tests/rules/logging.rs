@@ -11,7 +11,7 @@ const ALLOWED: [(&str, &str); 10] = [
     ("src/server/mod.rs", "the counters at the end"),
     ("src/server/statistics.rs", "the counters at a signal"),
     ("src/server/notify.rs", "the messages to systemd at the start and the end"),
-    ("src/server/control.rs", "the control socket serves commands, no machine"),
+    ("src/server/web/control.rs", "the control socket serves commands, no machine"),
     ("src/server/tftp/native/mod.rs", "a thread that ended by a fault is found at the end"),
     ("src/content/templates/pool.rs", "a thread that ended by a fault"),
 ];

@@ -308,6 +308,11 @@ pub fn boot(ports: Ports, kind: Kind, n: u8) -> Boot {
     run(ports, kind, n, |_| false)
 }
 
+/// Boots client `n` until it has read the server's first answer.
+pub fn ask(ports: Ports, kind: Kind, n: u8) {
+    run(ports, kind, n, |progress| matches!(progress, Progress::Offered(_) | Progress::Ignored { .. }));
+}
+
 /// The address that client `n` gets: DISCOVER, OFFER, REQUEST, ACK, and no other message.
 pub fn lease(ports: Ports, n: u8) -> Ipv4Addr {
     let boot = run(ports, Kind::UefiX64, n, |progress| matches!(progress, Progress::Acknowledged(_)));

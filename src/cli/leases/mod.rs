@@ -22,7 +22,7 @@ use super::config_file::{Given, load_or_exit_code};
 use super::output;
 use crate::config::Config;
 use crate::lease::{Lease, State};
-use crate::server::control::control_path;
+use crate::server::web::control::control_path;
 use crate::store::{clock, open};
 use crate::types::{Ipv4Network, MacAddr};
 

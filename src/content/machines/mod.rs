@@ -8,6 +8,7 @@ mod binding;
 mod machine;
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, State, is_forever};
 use crate::net::neighbours::Neighbours;
 use crate::net::snapshot::Now;
 use crate::record::Recorder;
-use crate::types::{Stage, Timestamp};
+use crate::types::{MacAddr, Stage, Timestamp};
 use crate::wire::dhcp::{Message, MessageType};
 use crate::wire::option::code;
 
@@ -42,6 +43,8 @@ const MAX_LEASES: usize = 1 << 20;
 const MAX_CLAIMS: usize = 65_536;
 /// Lifetime of a claim: longer than a boot and most installations.
 const CLAIM_LASTS: Duration = Duration::from_secs(3600);
+/// Maximum number of host names of clients that were offered an address and have not asked for it yet.
+const MAX_OFFERED_NAMES: usize = 4096;
 /// How long the last holder of a released address still counts as its possible holder: a RELEASE can be forged.
 const RELEASED_LASTS: Duration = Duration::from_secs(600);
 
@@ -56,14 +59,17 @@ pub struct MachineTable {
 #[derive(Debug)]
 struct Tables {
     leases: HashMap<Ipv4Addr, Vec<Candidate>, foldhash::fast::RandomState>,
-    claims: Table<Vec<Candidate>>,
+    claims: Table<Ipv4Addr, Vec<Candidate>>,
+    /// The host name in the last DISCOVER of a client, and its transaction id.
+    offered_names: Table<MacAddr, (u32, String)>,
     /// Time when a claim was last evicted before its end.
     lost: Option<Instant>,
 }
 
 impl Default for Tables {
     fn default() -> Tables {
-        Tables { leases: HashMap::default(), claims: Table::new(MAX_CLAIMS), lost: None }
+        let offered_names = Table::new(MAX_OFFERED_NAMES);
+        Tables { leases: HashMap::default(), claims: Table::new(MAX_CLAIMS), offered_names, lost: None }
     }
 }
 
@@ -100,7 +106,7 @@ impl MachineTable {
         // The book's address is in `yiaddr`. A BOOTP client that states its own address in `ciaddr` gets none.
         let address = reply.yiaddr;
         if !gives || address.is_unspecified() {
-            return;
+            return self.record_offered_name(request.message);
         }
         let until = match change {
             Some(LeaseChange::Store(lease) | LeaseChange::Replace { lease, .. }) => lease.until,
@@ -108,17 +114,41 @@ impl MachineTable {
             _ => book.binding(address).map_or(FOREVER, |binding| binding.until),
         };
         let boots = request.identity.stage != Stage::Other || request.machine.is_some();
-        let facts = match boots {
+        let mut facts = match boots {
             true => {
                 let machine = KnownMachine::of(request.message, &request.identity, request.machine);
-                Some(Box::new(KnownMachine { server: Some(request.server), ..machine }))
+                Some(KnownMachine { server: Some(request.server), ..machine })
             }
-            false => KnownMachine::with_host_name(request.message).map(Box::new),
+            false => KnownMachine::with_host_name(request.message),
         };
+        if matches!(request.ask, Ask::Select { .. })
+            && facts.as_ref().is_none_or(|machine| machine.host_name.is_none())
+            && let Some(named) = self.offered_name(request.message)
+        {
+            facts = Some(named.and(facts.unwrap_or_default()));
+        }
+        let facts = facts.map(Box::new);
         let heard = Instant::now();
         let ends = if is_forever(until) { None } else { heard.checked_add(until.since(now)) };
         let candidate = Candidate { mac: request.message.mac(), evidence: Evidence::Lease, ends, facts };
         self.tables().record_lease(address, candidate, heard);
+    }
+
+    /// Remembers the host name in a DISCOVER, because some clients state it there alone.
+    fn record_offered_name(&self, discover: &Message) {
+        let named = KnownMachine::with_host_name(discover);
+        if let Some((mac, name)) = named.and_then(|machine| machine.mac.zip(machine.host_name)) {
+            self.tables().offered_names.put(mac, (discover.xid, name));
+        }
+    }
+
+    /// The host name in the DISCOVER of this REQUEST. Both have one transaction id (RFC 2131 section 4.4.1), which a
+    /// host that forges a DISCOVER from elsewhere does not know.
+    fn offered_name(&self, request: &Message) -> Option<KnownMachine> {
+        let mac = request.mac()?;
+        let (xid, name) = self.tables().offered_names.remove(mac)?;
+        let machine = KnownMachine { mac: Some(mac), host_name: Some(name), ..KnownMachine::default() };
+        (xid == request.xid).then_some(machine)
     }
 
     /// Records an INFORM as a hint. Any client may send it for any address. It counts only if it was sent from that
@@ -254,28 +284,28 @@ impl Tables {
     }
 }
 
-/// A map by address that keeps only the `limit` most recently inserted values.
+/// A map that keeps only the `limit` most recently inserted values.
 #[derive(Debug)]
-struct Table<T> {
+struct Table<K, T> {
     limit: usize,
-    values: HashMap<Ipv4Addr, (T, u64)>,
-    /// The addresses by the sequence number of their last [`Table::put`].
-    order: BTreeMap<u64, Ipv4Addr>,
+    values: HashMap<K, (T, u64)>,
+    /// The keys by the sequence number of their last [`Table::put`].
+    order: BTreeMap<u64, K>,
     puts: u64,
 }
 
-impl<T> Table<T> {
-    fn new(limit: usize) -> Table<T> {
+impl<K: Copy + Eq + Hash, T> Table<K, T> {
+    fn new(limit: usize) -> Table<K, T> {
         Table { limit, values: HashMap::new(), order: BTreeMap::new(), puts: 0 }
     }
 
-    fn get(&self, address: Ipv4Addr) -> Option<&T> {
-        self.values.get(&address).map(|(value, _)| value)
+    fn get(&self, key: K) -> Option<&T> {
+        self.values.get(&key).map(|(value, _)| value)
     }
 
     /// Inserts a value, and returns the value that was evicted for it.
-    fn put(&mut self, address: Ipv4Addr, value: T) -> Option<T> {
-        self.remove(address);
+    fn put(&mut self, key: K, value: T) -> Option<T> {
+        self.remove(key);
         let mut forgotten = None;
         if self.values.len() >= self.limit
             && let Some((_, oldest)) = self.order.pop_first()
@@ -283,13 +313,13 @@ impl<T> Table<T> {
             forgotten = self.values.remove(&oldest).map(|(value, _)| value);
         }
         self.puts += 1;
-        self.order.insert(self.puts, address);
-        self.values.insert(address, (value, self.puts));
+        self.order.insert(self.puts, key);
+        self.values.insert(key, (value, self.puts));
         forgotten
     }
 
-    fn remove(&mut self, address: Ipv4Addr) -> Option<T> {
-        let (value, number) = self.values.remove(&address)?;
+    fn remove(&mut self, key: K) -> Option<T> {
+        let (value, number) = self.values.remove(&key)?;
         self.order.remove(&number);
         Some(value)
     }

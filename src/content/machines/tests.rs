@@ -58,12 +58,9 @@ fn a_later_stage_adds_facts() {
     assert_eq!(known.at(AT).machine.arch, firmware.arch, "after a renewal by the operating system");
 }
 
-#[test]
-fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
-    let yaml =
-        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
-    let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
-    let arrival = Arrival {
+/// A message on a wire of ours.
+fn lan() -> Arrival {
+    Arrival {
         interface: "eth1".into(),
         addresses: [Ipv4Addr::new(192, 168, 77, 1)].into(),
         networks: [].into(),
@@ -73,7 +70,15 @@ fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
         loopback: false,
         mode: Mode::Server,
         boot_service: false,
-    };
+    }
+}
+
+#[test]
+fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
+    let yaml =
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
+    let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
+    let arrival = lan();
     let known = MachineTable::default();
     let book = LeaseBook::new(settings.pools());
     for (name, expected) in [(Some("pc7"), "pc7"), (None, "pc7"), (Some("a b"), "pc7"), (Some("pc8"), "pc8")]
@@ -90,6 +95,38 @@ fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
         known.record_answer(&request, (&ack, None), &book, Timestamp(0));
         let machine = known.at(AT).machine;
         assert_eq!((machine.mac, machine.host_name.as_deref()), (Some(mac(7)), Some(expected)), "{name:?}");
+    }
+}
+
+#[test]
+fn r_35_a_host_name_that_is_only_in_the_discover_is_remembered_for_its_request() {
+    let yaml =
+        "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
+    let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
+    let arrival = lan();
+    let book = LeaseBook::new(settings.pools());
+    for (xid, expected) in [(7, Some("pc7")), (8, None)] {
+        let known = MachineTable::default();
+        for (kind, answer, xid) in
+            [(MessageType::Discover, MessageType::Offer, 7), (MessageType::Request, MessageType::Ack, xid)]
+        {
+            let mut message = Message::new(crate::wire::dhcp::BOOTREQUEST);
+            message.chaddr[..6].copy_from_slice(&mac(7).0);
+            message.xid = xid;
+            message.options.push(code::MESSAGE_TYPE, &[kind.number()]);
+            if kind == MessageType::Discover {
+                message.options.push(code::HOSTNAME, b"pc7");
+            } else {
+                message.options.push(code::REQUESTED_ADDRESS, &AT.octets());
+                message.options.push(code::SERVER_IDENTIFIER, &[192, 168, 77, 1]);
+            }
+            let request = crate::dhcp::classify::classify(&message, &arrival, &settings).unwrap();
+            let mut reply = Message::new(crate::wire::dhcp::BOOTREPLY);
+            reply.yiaddr = AT;
+            reply.options.push(code::MESSAGE_TYPE, &[answer.number()]);
+            known.record_answer(&request, (&reply, None), &book, Timestamp(0));
+        }
+        assert_eq!(known.at(AT).machine.host_name.as_deref(), expected, "a REQUEST with the id {xid}");
     }
 }
 

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 use crate::api::client::Client;
-use crate::server::stall::Stalling;
+use crate::server::web::stall::Stalling;
 
 /// Maximum time to receive a request's head, from the end of the answer before or from the beginning of the connection.
 /// So it limits idle connections too.

@@ -1,7 +1,10 @@
-//! The web listener: the API by TCP, on loopback or with TLS. `Server` binds it, `drain.rs` closes it, and it follows
-//! the snapshot. The routes are in `api/`; this folder never looks at a request.
+//! The listeners of the API: the control socket (`control.rs`), and the web listener, which is the API by TCP, on
+//! loopback or with TLS. `Server` binds them. `drain.rs` closes the web listener, which follows the snapshot. The routes
+//! are in `api/`; this folder never looks at a request.
 
 mod connection;
+pub mod control;
+mod stall;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};

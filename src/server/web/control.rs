@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::client::Client;
 use crate::privileges;
-use crate::server::stall::Stalling;
+use crate::server::web::stall::Stalling;
 use crate::store::create_state_folder;
 
 /// Maximum number of connections. Further ones replace the longest idle one, or wait in the kernel if all have
