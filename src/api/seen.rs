@@ -1,22 +1,23 @@
 //! The machines that the records name: their last address, architecture and boot. Kept in memory, and at the start made
 //! from the stored leases.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use crate::event::{Event, Message, Record};
 use crate::lease::Lease;
 use crate::types::{Arch, Firmware, MacAddr, Timestamp};
 
-/// Maximum number of machines. The one that was seen longest ago is forgotten first. A machine takes about 150 bytes.
-const MAX_MACHINES: usize = 20_000;
+/// Number of machines that are kept. Those that were seen longest ago are forgotten first.
+const KEPT_MACHINES: usize = 20_000;
+/// Maximum number of machines, before all but [`KEPT_MACHINES`] are forgotten at once: every record of DHCP comes here,
+/// and to keep the machines in order would cost more than all else. A machine takes about 100 bytes.
+const MAX_MACHINES: usize = KEPT_MACHINES + KEPT_MACHINES / 4;
 
-/// The machines that were seen, each with its place in the order of their last records.
+/// The machines that were seen.
 #[derive(Debug, Default)]
 pub(super) struct SeenMachines {
-    machines: HashMap<MacAddr, (u64, Seen)>,
-    /// The machines by their last record, oldest first.
-    order: BTreeSet<(u64, MacAddr)>,
+    machines: HashMap<MacAddr, Seen, foldhash::fast::RandomState>,
     next: u64,
 }
 
@@ -70,29 +71,35 @@ impl SeenMachines {
     }
 
     pub(super) fn get(&self, mac: MacAddr) -> Option<&Seen> {
-        self.machines.get(&mac).map(|(_, seen)| seen)
+        self.machines.get(&mac)
     }
 
     /// All machines, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (MacAddr, &Seen)> {
-        self.machines.iter().map(|(mac, (_, seen))| (*mac, seen))
+        self.machines.iter().map(|(mac, seen)| (*mac, seen))
     }
 
     /// The machine with that MAC, as the one that was seen last.
     fn seen(&mut self, mac: MacAddr) -> &mut Seen {
+        if self.machines.len() >= MAX_MACHINES && !self.machines.contains_key(&mac) {
+            self.forget_oldest();
+        }
         let order = self.next;
         self.next = order.saturating_add(1);
-        if let Some((before, _)) = self.machines.get(&mac) {
-            self.order.remove(&(*before, mac));
-        } else if self.machines.len() >= MAX_MACHINES
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.machines.remove(&oldest);
-        }
-        self.order.insert((order, mac));
-        let (place, machine) = self.machines.entry(mac).or_default();
-        (*place, machine.order) = (order, order);
+        let machine = self.machines.entry(mac).or_default();
+        machine.order = order;
         machine
+    }
+
+    /// Forgets all machines but the [`KEPT_MACHINES`] that were seen last.
+    fn forget_oldest(&mut self) {
+        let mut orders: Vec<u64> = self.machines.values().map(|seen| seen.order).collect();
+        let surplus = orders.len().saturating_sub(KEPT_MACHINES);
+        if surplus > 0 {
+            let (_, first_kept, _) = orders.select_nth_unstable(surplus);
+            let first_kept = *first_kept;
+            self.machines.retain(|_, seen| seen.order >= first_kept);
+        }
     }
 }
 
@@ -142,11 +149,13 @@ mod tests {
         let mut seen = SeenMachines::default();
         let received = Event::Received { message: Message::Discover, client: client(Firmware::UefiPxe) };
         let limit = u32::try_from(MAX_MACHINES).unwrap();
+        let surplus = u32::try_from(MAX_MACHINES - KEPT_MACHINES).unwrap();
         (0..limit).for_each(|n| seen.note(&record(n, received.clone())));
         seen.note(&record(0, received.clone()));
-        (limit..limit + 10).for_each(|n| seen.note(&record(n, received.clone())));
-        assert_eq!((seen.machines.len(), seen.order.len()), (MAX_MACHINES, MAX_MACHINES));
-        assert!(seen.get(mac(0)).is_some() && seen.get(mac(11)).is_some(), "seen again");
-        assert!((1..=10).all(|n| seen.get(mac(n)).is_none()));
+        assert_eq!(seen.machines.len(), MAX_MACHINES);
+        seen.note(&record(limit, received.clone()));
+        assert_eq!(seen.machines.len(), KEPT_MACHINES + 1);
+        assert!([0, surplus + 1, limit].iter().all(|n| seen.get(mac(*n)).is_some()), "seen again, or late");
+        assert!((1..=surplus).all(|n| seen.get(mac(n)).is_none()));
     }
 }

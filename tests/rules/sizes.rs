@@ -44,5 +44,5 @@ fn r_53_the_release_profile_has_no_debug_information() {
     let manifest = std::fs::read_to_string(crate::sources::root().join("Cargo.toml")).unwrap();
     let (_, release) = manifest.split_once("[profile.release]").unwrap();
     let release = release.split("\n[").next().unwrap();
-    assert!(release.contains("strip = \"debuginfo\"") && !release.contains("debug = "), "{release}");
+    assert!(release.contains("strip = \"symbols\"") && !release.contains("debug = "), "{release}");
 }
