@@ -58,7 +58,7 @@ fn a_later_stage_adds_facts() {
     assert_eq!(known.at(AT).machine.arch, firmware.arch, "after a renewal by the operating system");
 }
 
-/// A message on a wire of ours.
+/// A message on our own wire.
 fn lan() -> Arrival {
     Arrival {
         interface: "eth1".into(),
