@@ -19,22 +19,22 @@ use crate::lease::{Lease, State as LeaseState, is_forever};
 use crate::store::{LeaseReader, StoreError};
 use crate::types::Timestamp;
 
-/// A lease, with the fields of `lanboot leases list --json`.
+/// A lease, formatted for people and programs. `lanboot leases --json` prints it too.
 #[derive(Serialize)]
-pub(super) struct LeaseView {
-    address: Ipv4Addr,
+pub struct LeaseView {
+    pub address: Ipv4Addr,
     /// leased, declined, released or expired.
-    state: &'static str,
+    pub state: &'static str,
     /// `null` for hardware other than Ethernet.
-    mac: Option<String>,
+    pub mac: Option<String>,
     /// The name in `machines`.
-    name: Option<String>,
+    pub name: Option<String>,
     /// Client identifier in hexadecimal with colons, the type byte first.
-    client_id: String,
+    pub client_id: String,
     /// In UTC, as in RFC 3339; `null` for a lease that never ends.
-    expires: Option<String>,
+    pub expires: Option<String>,
     /// 0 for a lease that has ended; `null` for one that never ends.
-    seconds_left: Option<u64>,
+    pub seconds_left: Option<u64>,
 }
 
 /// The stored leases, by address; empty if this server gives no addresses. Responds 503 if they cannot be read.
@@ -48,7 +48,8 @@ pub(super) async fn list(State(api): State<Api>) -> Answer<Vec<LeaseView>> {
 }
 
 impl LeaseView {
-    fn of(lease: &Lease, config: &Config, now: Timestamp) -> LeaseView {
+    /// Formats `lease` as of the time `now`.
+    pub fn of(lease: &Lease, config: &Config, now: Timestamp) -> LeaseView {
         let mac = lease.hardware.mac();
         let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
         let machine = mac.and_then(|mac| machines?.with_mac(mac));

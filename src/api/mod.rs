@@ -27,7 +27,7 @@ mod guard;
 pub mod handles;
 mod image_uploads;
 mod images;
-mod leases;
+pub mod leases;
 mod machines;
 mod metrics;
 pub mod names;

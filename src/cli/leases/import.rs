@@ -53,7 +53,7 @@ struct Report<'a> {
     /// isc or dnsmasq.
     format: &'static str,
     /// The imported leases, which are now in the store.
-    imported: Vec<View<'a>>,
+    imported: Vec<View>,
     /// Number of entries that were not imported, by reason.
     not_taken: BTreeMap<&'static str, u64>,
     /// Entries of `machines` for the host blocks, as YAML.

@@ -2,33 +2,20 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
-use std::time::{Duration, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::api::leases::LeaseView;
 use crate::cli::table::span;
 use crate::config::Config;
-use crate::lease::{Lease, State, is_forever};
-
+use crate::lease::Lease;
 use crate::types::{Ipv4Network, MacAddr, Timestamp};
 
-/// A lease, formatted for people and programs. The field names are stable.
+/// A lease, formatted for people and programs. The field names of its JSON are stable.
 #[derive(Serialize)]
-pub(super) struct View<'a> {
-    address: Ipv4Addr,
-    /// leased, declined, released or expired.
-    state: &'static str,
-    /// `null` for hardware other than Ethernet.
-    mac: Option<String>,
-    /// The name in `machines`.
-    name: Option<&'a str>,
-    /// Client identifier in hexadecimal with colons, the type byte first.
-    client_id: String,
-    /// In UTC, as in RFC 3339; `null` for a lease that never ends.
-    expires: Option<String>,
-    /// 0 for a lease that has ended; `null` for one that never ends.
-    seconds_left: Option<u64>,
+pub(super) struct View {
+    #[serde(flatten)]
+    lease: LeaseView,
     #[serde(skip)]
     ago: u64,
     #[serde(skip)]
@@ -41,60 +28,42 @@ pub(super) const STATES: [&str; 4] = ["leased", "declined", "released", "expired
 /// The titles of [`View::details`].
 const DETAILS: [&str; 6] = ["address", "state", "name", "hardware", "client id", "expires"];
 
-impl<'a> View<'a> {
+impl View {
     /// Formats `lease` as of the time `now`.
-    pub(super) fn of(lease: &Lease, config: &'a Config, now: Timestamp) -> View<'a> {
-        let mac = mac_of(lease);
-        let machines = config.dhcp.as_ref().map(|settings| &settings.machines);
-        let machine = mac.and_then(|mac| machines?.with_mac(mac));
-        let machine = machine.or_else(|| machines?.without_mac(lease.address));
-        let finite = (!is_forever(lease.until)).then_some(lease.until);
+    pub(super) fn of(lease: &Lease, config: &Config, now: Timestamp) -> View {
         View {
-            address: lease.address,
-            state: match lease.state {
-                State::Released => "released",
-                _ if lease.until <= now => "expired",
-                State::Declined => "declined",
-                State::Leased | State::Offered | State::Checking => "leased",
-            },
-            mac: mac.map(|mac| mac.to_string()),
-            name: machine.map(|machine| &*machine.name),
-            client_id: format!("{:?}", lease.holder.client),
-            expires: finite.map(|until| {
-                humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(until.0)).to_string()
-            }),
-            seconds_left: finite.map(|until| until.since(now).as_secs()),
+            lease: LeaseView::of(lease, config, now),
             ago: now.since(lease.until).as_secs(),
             hardware: hardware(lease),
         }
     }
 
     fn details(&self) -> [Cow<'_, str>; 6] {
-        let expires = match &self.expires {
+        let expires = match &self.lease.expires {
             Some(at) => format!("{at} ({})", self.when()).into(),
             None => "never".into(),
         };
         [
-            self.address.to_string().into(),
-            self.state.into(),
-            self.name.unwrap_or("-").into(),
+            self.lease.address.to_string().into(),
+            self.lease.state.into(),
+            self.lease.name.as_deref().unwrap_or("-").into(),
             self.hardware.as_str().into(),
-            self.client_id.as_str().into(),
+            self.lease.client_id.as_str().into(),
             expires,
         ]
     }
 
     /// Whether the lease has this state and belongs to this network; `None` stands for any.
     pub(super) fn is_in(&self, state: Option<&str>, network: Option<Ipv4Network>) -> bool {
-        state.is_none_or(|state| self.state == state)
-            && network.is_none_or(|network| network.contains(self.address))
+        state.is_none_or(|state| self.lease.state == state)
+            && network.is_none_or(|network| network.contains(self.lease.address))
     }
 
     fn cells(&self) -> [Cow<'_, str>; 5] {
         [
-            self.address.to_string().into(),
-            self.state.into(),
-            self.name.unwrap_or("-").into(),
+            self.lease.address.to_string().into(),
+            self.lease.state.into(),
+            self.lease.name.as_deref().unwrap_or("-").into(),
             self.hardware.as_str().into(),
             self.when().into(),
         ]
@@ -102,7 +71,7 @@ impl<'a> View<'a> {
 
     /// `in 12m` or `3h 5m ago`.
     fn when(&self) -> String {
-        match self.seconds_left {
+        match self.lease.seconds_left {
             None => "never".to_owned(),
             Some(0) => format!("{} ago", span(self.ago)),
             Some(left) => format!("in {}", span(left)),
@@ -121,7 +90,7 @@ pub(super) fn hardware(lease: &Lease) -> String {
 }
 
 /// Writes one line per detail, and an empty line between leases.
-pub(super) fn write_details(views: &[View<'_>], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_details(views: &[View], out: &mut impl Write) -> io::Result<()> {
     for (i, view) in views.iter().enumerate() {
         write!(out, "{}", if i == 0 { "" } else { "\n" })?;
         for (title, cell) in DETAILS.iter().zip(view.details()) {
@@ -132,7 +101,7 @@ pub(super) fn write_details(views: &[View<'_>], out: &mut impl Write) -> io::Res
 }
 
 /// Writes a JSON array with one object per line.
-pub(super) fn write_json(views: &[View<'_>], out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_json(views: &[View], out: &mut impl Write) -> io::Result<()> {
     for (i, view) in views.iter().enumerate() {
         write!(out, "{}", if i == 0 { "[\n" } else { ",\n" })?;
         serde_json::to_writer(&mut *out, view)?;
@@ -142,7 +111,7 @@ pub(super) fn write_json(views: &[View<'_>], out: &mut impl Write) -> io::Result
 
 /// Writes titles and rows within 80 columns. Each column is as wide as its widest cell; a long name shifts its own line.
 /// Ended leases are dim, declined ones red. `lanboot leases show` and JSON have the client identifier too.
-pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write) -> io::Result<()> {
+pub(super) fn write_table(views: &[View], colour: bool, out: &mut impl Write) -> io::Result<()> {
     const DIM: &str = "\x1b[2m";
     const RED: &str = "\x1b[31m";
     const PLAIN: &str = "\x1b[0m";
@@ -161,7 +130,7 @@ pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write
     writeln!(out, "{}", line(titles))?;
     for view in views {
         let line = line(view.cells());
-        match view.state {
+        match view.lease.state {
             "declined" if colour => writeln!(out, "{RED}{line}{PLAIN}")?,
             "expired" | "released" if colour => writeln!(out, "{DIM}{line}{PLAIN}")?,
             _ => writeln!(out, "{line}")?,
@@ -171,9 +140,9 @@ pub(super) fn write_table(views: &[View<'_>], colour: bool, out: &mut impl Write
 }
 
 /// The number of leases, in all and in each state.
-pub(super) fn summary(views: &[View<'_>]) -> String {
+pub(super) fn summary(views: &[View]) -> String {
     let s = if views.len() == 1 { "" } else { "s" };
-    let in_state = |state: &&str| views.iter().filter(|view| view.state == *state).count();
+    let in_state = |state: &&str| views.iter().filter(|view| view.lease.state == *state).count();
     let counts = STATES.iter().map(|state| (in_state(state), state)).filter(|(count, _)| *count > 0);
     let counts: Vec<String> = counts.map(|(count, state)| format!("{count} {state}")).collect();
     format!("{} lease{s}: {}", views.len(), counts.join(", "))
@@ -181,8 +150,11 @@ pub(super) fn summary(views: &[View<'_>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
     use crate::lease::Holder;
+    use crate::lease::State;
     use crate::types::ClientId;
 
     const NOW: u64 = 1_700_000_000;
@@ -245,7 +217,11 @@ ADDRESS         STATE     NAME   HARDWARE           EXPIRES
         let long = "a-name-of-a-machine-that-is-longer-than-most";
         let (config, now) = (config(), Timestamp::from_seconds(NOW));
         let declined = lease(150, State::Declined, NOW + 90_000);
-        let view = |name| View { name: Some(name), ..View::of(&declined, &config, now) };
+        let view = |name: &str| {
+            let mut view = View::of(&declined, &config, now);
+            view.lease.name = Some(name.to_owned());
+            view
+        };
         let views = [view("node-of-twenty-chars"), view(long)];
         let mut out = Vec::new();
         write_table(&views, false, &mut out).unwrap();
