@@ -1,4 +1,4 @@
-//! Limits how often one client may offer a wrong token. A token has 256 bits, so nobody guesses one; the limit keeps
+//! Limits how often one client may offer a wrong token. A token has 256 bits, which cannot be guessed; the limit keeps
 //! the log and the processor free.
 
 use std::collections::HashMap;

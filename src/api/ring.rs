@@ -38,7 +38,7 @@ struct Entry {
 pub(super) enum Place {
     /// The number of the next record to send.
     At(u64),
-    /// The reader comes from another run of the server, so nobody knows how many records it lost.
+    /// The reader comes from another run of the server, so the number of records that it lost is unknown.
     OtherRun,
 }
 

@@ -1,5 +1,5 @@
 //! Stores the changes that people make to the running server ([`Changes`]) in `changes.json` in the state folder.
-//! `server/changes.rs` makes changes, `once.rs` ends those that a machine has used up, and `server/watch.rs` applies
+//! `api/changes.rs` makes changes, `once.rs` ends those that a machine has used up, and `server/watch.rs` applies
 //! them to the settings.
 //!
 //! A damaged file is never replaced: the server starts without changes, reports the damage, and refuses new changes

@@ -80,7 +80,7 @@ impl Privileges {
         };
         let needs_state =
             may_be(config, Mode::Server) || config.targets.machines().iter().any(|m| m.once.is_some());
-        // The token of the API is in it. The default listener works without one: nobody can change anything there then.
+        // The token of the API is in it. The default listener works without one: no request may change anything there then.
         let needs_state = needs_state || config.web.as_ref().is_some_and(|web| web.is_listen_given);
         let state = StateFolder::inspect(&config.state, chosen.is_some() && needs_state)?;
         Ok(Privileges { chosen, state, folders: confine::Folders::of(config, folder) })

@@ -154,7 +154,7 @@ fn bind_web(
 }
 
 /// Makes the token for changes through the web listener, where the state folder exists. Returns the reason if there can
-/// be none; without the token, nobody changes anything.
+/// be none; without the token, no request may change anything.
 fn make_token(config: &Config, storage: LeaseStorage) -> Option<String> {
     let settings = config.web.as_ref().filter(|_| storage == LeaseStorage::OnDisk)?;
     if !settings.is_listen_given && !config.state.is_dir() {
