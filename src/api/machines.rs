@@ -13,6 +13,7 @@ use crate::api::handles::Api;
 use crate::api::seen::{Seen, SeenMachines};
 use crate::api::view::time;
 use crate::config::Config;
+use crate::config::changes::unknown_machine;
 use crate::types::MacAddr;
 
 /// A machine that is configured or was seen.
@@ -55,23 +56,27 @@ pub(super) async fn list(State(api): State<Api>) -> Json<Vec<MachineView>> {
     Json(all(&config, &api.feed.seen()))
 }
 
-/// One machine, by any of its MACs. Responds 404 if it is neither configured nor was seen.
-pub(super) async fn one(State(api): State<Api>, Segment(mac): Segment<String>) -> Answer<MachineDetails> {
-    let mac: MacAddr = mac.parse().map_err(|_| {
-        ApiError::bad_request("expected a MAC address like 52:54:00:12:34:56 after /machines/")
-    })?;
+/// One machine, by the name of its entry or by any of its MACs. Responds 404 if it is neither configured nor was seen.
+pub(super) async fn one(State(api): State<Api>, Segment(text): Segment<String>) -> Answer<MachineDetails> {
     let config = Arc::clone(&api.now.borrow().config);
-    let seen = api.feed.seen();
-    let entry = entries(&config).into_iter().find(|entry| entry.macs.contains(&mac));
-    let machine = match (entry, seen.get(mac)) {
-        (Some(entry), _) => of_entry(&entry, &seen),
-        (None, Some(seen)) => view(Some(mac), None, None, Some(seen)),
-        (None, None) => {
-            let message = format!("no machine {mac} is configured or was seen");
-            return Err(ApiError::new(StatusCode::NOT_FOUND, message));
-        }
-    };
+    let machine = find(&text, &config, &api.feed.seen())?;
     Ok(Json(MachineDetails { machine, boots: [] }))
+}
+
+/// The machine that `text` names. A name comes before a MAC, as in the routes that change something.
+fn find(text: &str, config: &Config, seen: &SeenMachines) -> Result<MachineView, ApiError> {
+    let missing = |message: String| ApiError::new(StatusCode::NOT_FOUND, message);
+    let entries = entries(config);
+    if let Some(entry) = entries.iter().find(|entry| entry.name == text) {
+        return Ok(of_entry(entry, seen));
+    }
+    let mac: MacAddr = text.parse().map_err(|_| missing(unknown_machine(text)))?;
+    let entry = entries.iter().find(|entry| entry.macs.contains(&mac));
+    match (entry, seen.get(mac)) {
+        (Some(entry), _) => Ok(of_entry(entry, seen)),
+        (None, Some(seen)) => Ok(view(Some(mac), None, None, Some(seen))),
+        (None, None) => Err(missing(format!("no machine {mac} is configured or was seen"))),
+    }
 }
 
 fn all(config: &Config, seen: &SeenMachines) -> Vec<MachineView> {

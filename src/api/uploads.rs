@@ -25,7 +25,7 @@ use crate::event::{Refusal, ServerFact};
 use crate::images::{UPLOADED, UploadFile};
 use crate::types::Escaped;
 
-/// Maximum time without a byte from the client.
+/// Maximum time without a byte from the client. A slow upload may go on as long as bytes come.
 const STALL: Duration = Duration::from_secs(30);
 /// Maximum number of parts of a body that wait for the disk.
 const MAX_WAITING: usize = 8;
@@ -145,6 +145,9 @@ fn too_large(max: u64) -> ApiError {
 }
 
 fn not_opened(error: &io::Error) -> ApiError {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return refused(Refusal::DiskFull);
+    }
     ApiError::unavailable(format!("cannot use the folder {UPLOADED} in the state folder: {error}"))
 }
 
@@ -161,4 +164,61 @@ fn refused(refusal: Refusal) -> ApiError {
         _ => (StatusCode::SERVICE_UNAVAILABLE, "the image cannot be written: see the log"),
     };
     ApiError::new(status, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use std::future::Future as _;
+    use std::pin::Pin;
+    use std::task::{Context, Poll, ready};
+    use tokio::time::{Instant, Sleep, sleep};
+
+    /// A body whose parts come after a pause each; `None` is a part that never comes.
+    struct Slow {
+        pauses: Vec<Option<Duration>>,
+        waiting: Option<Pin<Box<Sleep>>>,
+    }
+
+    impl futures_core::Stream for Slow {
+        type Item = Result<&'static str, Infallible>;
+
+        fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+            if self.waiting.is_none() {
+                let Some(pause) = self.pauses.pop() else { return Poll::Ready(None) };
+                let Some(pause) = pause else { return Poll::Pending };
+                self.waiting = Some(Box::pin(sleep(pause)));
+            }
+            if let Some(waiting) = &mut self.waiting {
+                ready!(waiting.as_mut().poll(context));
+            }
+            self.waiting = None;
+            Poll::Ready(Some(Ok("x")))
+        }
+    }
+
+    /// The status of an upload whose parts come after these pauses, and the time that it took.
+    async fn receive_after(pauses: Vec<Option<Duration>>) -> (Option<StatusCode>, Duration) {
+        let (sender, mut parts) = channel(MAX_WAITING);
+        let discard = tokio::spawn(async move { while parts.recv().await.is_some() {} });
+        let began = Instant::now();
+        let received = receive(Body::from_stream(Slow { pauses, waiting: None }), 1000, sender).await;
+        discard.await.unwrap();
+        let status = match received {
+            Ok(()) => None,
+            Err(Stop::Client(error)) => Some(error.status),
+            Err(Stop::Writer) => Some(StatusCode::INSUFFICIENT_STORAGE),
+        };
+        (status, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_that_stalls_ends_and_a_slow_one_goes_on() {
+        let slow = STALL - Duration::from_secs(1);
+        let (status, took) = receive_after(vec![Some(slow); 100]).await;
+        assert!(status.is_none() && took >= slow * 100, "{status:?} after {took:?}");
+        let (status, took) = receive_after(vec![None, Some(slow)]).await;
+        assert_eq!((status, took), (Some(StatusCode::REQUEST_TIMEOUT), slow + STALL));
+    }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -283,6 +284,68 @@ fn an_uploaded_image_is_served_after_boot_images() {
         fs::read_dir(lab.path().join("state/images")).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
     assert_eq!(names, ["linux", "new.txt"], "nothing is left of the others");
+    let (_, images) = ask(&lab, "GET", "/api/v1/images", "");
+    let views = images.as_array().unwrap().iter();
+    let uploaded: Vec<(&str, bool)> = views
+        .map(|view| (view["file"].as_str().unwrap(), view["uploaded"].as_bool().unwrap()))
+        .filter(|(name, _)| ["linux", "new.txt"].contains(name))
+        .collect();
+    assert_eq!(uploaded, [("linux", false), ("new.txt", true)], "the file that clients get");
+}
+
+/// The configuration of a lab whose web listener takes uploads of up to 64 MiB.
+fn with_uploads(lab: &Lab) -> String {
+    let listen = support::lab::free_tcp_port();
+    let web = format!("web: {{listen: ['127.0.0.1:{listen}'], uploads: on, max_upload: 64MiB}}");
+    lab.config().replace("web: off", &web)
+}
+
+/// Uploads more than the folder of uploads takes, and then an image for which it has room.
+fn upload_too_much(lab: &Lab) {
+    let put =
+        |name: &str, size: usize| ask(lab, "PUT", &format!("/api/v1/images/{name}"), &"x".repeat(size)).0;
+    let names = || -> Vec<_> {
+        let entries = fs::read_dir(lab.path().join("state/images")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let (status, answer) = ask(lab, "PUT", "/api/v1/images/large", &"x".repeat(12 << 20));
+    assert!(status == 507 && answer["error"].as_str().unwrap().contains("disk is full"), "{status} {answer}");
+    assert!(names().is_empty(), "{:?}", names());
+    assert_eq!(put("small", 1000), 200);
+    assert_eq!(put("small", 12 << 20), 507);
+    assert_eq!(names(), ["small"], "the image that is there stays");
+    let stored = fs::read(lab.path().join("state/images/small")).unwrap();
+    assert_eq!(stored.len(), 1000);
+}
+
+#[test]
+fn a_disk_without_room_for_an_image_is_507() {
+    let lab = lab();
+    lab.write_config(&with_uploads(&lab));
+    let folder = lab.path().join("state/images");
+    fs::create_dir_all(&folder).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "none"]).arg(&folder).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        return support::cannot("mount a tmpfs, which takes root");
+    }
+    let serving = lab.serve(&["serve"]);
+    upload_too_much(&lab);
+    assert!(Client::new(&lab, 1).lease().is_some(), "DHCP is not affected");
+    drop(serving);
+    let _ = Command::new("umount").arg("--lazy").arg(&folder).status();
+}
+
+#[test]
+fn a_limit_of_the_size_of_files_is_507() {
+    let lab = lab();
+    lab.write_config(&with_uploads(&lab));
+    let mut command = Command::new("sh");
+    // The unit is 512 or 1024 bytes, and the database needs less than that.
+    command.args(["-c", "ulimit -f 8192 && exec \"$@\"", "sh"]).arg(&*support::LANBOOT);
+    command.arg("--config").arg(lab.config_file()).arg("serve");
+    let serving = Serving::start(command);
+    serving.wait_for("TFTP on ");
+    upload_too_much(&lab);
 }
 
 /// The metrics on the control socket; `tests/process/api` asks the web listener.

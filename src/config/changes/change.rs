@@ -71,6 +71,14 @@ pub enum Refused {
     Full(String),
 }
 
+/// The error for a text that is neither the name of an entry nor a MAC address.
+pub fn unknown_machine(text: &str) -> String {
+    let shown: String = text.chars().take(MAX_NAME).filter(|c| !c.is_control()).collect();
+    format!(
+        "no machine is called {shown}: expected a name in `machines`, or a MAC address like 52:54:00:12:34:56"
+    )
+}
+
 impl NamedMachine {
     /// The machine that `text` names: a MAC address in any spelling, or the name of an entry in `machines`.
     ///
@@ -80,11 +88,8 @@ impl NamedMachine {
         if let Some(entry) = targets.named(text) {
             return Ok(NamedMachine::of(entry));
         }
-        let shown: String = text.chars().take(MAX_NAME).filter(|c| !c.is_control()).collect();
         let Ok(mac) = text.parse::<MacAddr>() else {
-            return Err(Refused::NoMachine(format!(
-                "no machine is called {shown}: expected a name in `machines`, or a MAC address like 52:54:00:12:34:56"
-            )));
+            return Err(Refused::NoMachine(unknown_machine(text)));
         };
         let [first, ..] = mac.0;
         if first & 1 == 1 || mac.0 == [0; 6] {

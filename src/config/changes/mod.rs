@@ -6,7 +6,9 @@ mod apply;
 mod change;
 
 pub use apply::{Applied, apply, pin_conflict, pin_yaml};
-pub use change::{Changes, MAX_NAME, MAX_ONCE, MAX_PINS, MachineKey, NamedMachine, Once, Pin, Refused};
+pub use change::{
+    Changes, MAX_NAME, MAX_ONCE, MAX_PINS, MachineKey, NamedMachine, Once, Pin, Refused, unknown_machine,
+};
 
 #[cfg(test)]
 mod tests;

@@ -67,6 +67,8 @@ fn machines_leases_and_subnets_show_what_happened() {
     let mac = machine["mac"].as_str().unwrap();
     let one = site.get(&format!("/api/v1/machines/{mac}"));
     assert_eq!((&one["address"], &one["boots"]), (&machine["address"], &serde_json::json!([])));
+    let by_name = site.get("/api/v1/machines/one");
+    assert_eq!((&by_name["mac"], &by_name["name"]), (&"02:00:00:00:00:01".into(), &"one".into()));
     let leases = site.get("/api/v1/leases");
     assert_eq!((&leases[0]["address"], &leases[0]["state"]), (&machine["address"], &"leased".into()));
     let subnets = site.get("/api/v1/subnets");
@@ -94,7 +96,7 @@ fn wrong_requests_are_answered_with_a_json_error() {
         ("GET", "/api/v1/boots/1", 404),
         ("GET", "/api/v1/boots/1/pcap", 404),
         ("GET", "/api/v1/doctor", 404),
-        ("GET", "/api/v1/machines/x", 400),
+        ("GET", "/api/v1/machines/x", 404),
         ("GET", "/api/v1/machines/%ff", 400),
         ("GET", "/api/v1/machines/02:00:00:00:00:77", 404),
         ("POST", "/api/v1/machines", 405),
