@@ -186,9 +186,10 @@ mod tests {
 
         fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
             if self.waiting.is_none() {
-                let Some(pause) = self.pauses.pop() else { return Poll::Ready(None) };
-                let Some(pause) = pause else { return Poll::Pending };
+                let Some(pause) = self.pauses.last() else { return Poll::Ready(None) };
+                let Some(pause) = *pause else { return Poll::Pending };
                 self.waiting = Some(Box::pin(sleep(pause)));
+                self.pauses.pop();
             }
             if let Some(waiting) = &mut self.waiting {
                 ready!(waiting.as_mut().poll(context));
