@@ -15,3 +15,5 @@ mod interfaces;
 mod one_frame;
 mod probe;
 mod systemd;
+mod wake;
+mod web;

@@ -48,7 +48,7 @@ fn host_with_offloads(site: &Site, address: &str) -> Namespace {
 }
 
 /// Runs `work` in the network namespace of `host` and returns its result.
-fn inside<T: Send>(host: &Namespace, work: impl FnOnce() -> T + Send) -> T {
+pub(super) fn inside<T: Send>(host: &Namespace, work: impl FnOnce() -> T + Send) -> T {
     let namespace = File::open(format!("/run/netns/{}", host.name())).unwrap();
     thread::scope(|scope| {
         let work = scope.spawn(|| {
@@ -60,10 +60,10 @@ fn inside<T: Send>(host: &Namespace, work: impl FnOnce() -> T + Send) -> T {
 }
 
 /// A packet socket on `eth0` that reads every IPv4 frame, as DHCP clients and relay agents do.
-struct Wire(Socket);
+pub(super) struct Wire(Socket);
 
 impl Wire {
-    fn open() -> Wire {
+    pub(super) fn open() -> Wire {
         const ETH_P_IP: u16 = 0x0800;
         let socket =
             Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(i32::from(ETH_P_IP.to_be()))))
@@ -84,7 +84,7 @@ impl Wire {
     }
 
     /// Receives every frame with UDP to one of `ports`, until the frames so far are `enough`.
-    fn receive(&self, ports: &[u16], mut enough: impl FnMut(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
+    pub(super) fn receive(&self, ports: &[u16], mut enough: impl FnMut(&[Vec<u8>]) -> bool) -> Vec<Vec<u8>> {
         let end = Instant::now() + LIMIT;
         let mut frames = Vec::new();
         while !enough(&frames) && Instant::now() < end {
