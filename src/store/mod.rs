@@ -19,6 +19,7 @@ mod reserve;
 mod rows;
 mod schema;
 mod sqlite;
+mod transactions;
 mod wal;
 
 pub use files::{DATABASE, FILE_MODE, FOLDER_MODE, TOKEN_FILE};

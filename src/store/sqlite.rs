@@ -6,10 +6,8 @@
 //! Only the process that holds the lock on `leases.lock` writes, because its lease book in memory must agree with the
 //! database. Any other process may read at the same time.
 //!
-//! Every statement that changes a row of `leases` or `clock` belongs into this file, and must update the row in
-//! `integrity` in the same transaction. The next start refuses a database where they disagree.
+//! Every statement that changes a row is in transactions.rs.
 
-use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
@@ -20,9 +18,9 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::event::{Reporter, Reports, ServerFact};
-use crate::lease::{FOREVER, Lease};
+use crate::lease::Lease;
 use crate::store::count::CommitRecord;
-use crate::store::create::{Draft, UPSERT, set_aside};
+use crate::store::create::{Draft, set_aside};
 use crate::store::files::{DATABASE, FOLDER_MODE};
 use crate::store::files::{LOG_PAGES, PAGE_SIZE};
 use crate::store::findings::Findings;
@@ -33,7 +31,8 @@ use crate::store::opening::{self, configure};
 use crate::store::place::{DatabaseFiles, Moment};
 use crate::store::reader::{explain, has_failed, is_full};
 use crate::store::reserve::{Ballast, fill_log};
-use crate::store::rows::{ClockRow, Row, Rows, signed};
+use crate::store::rows::{ClockRow, Rows};
+use crate::store::transactions::{Batch, write, write_clock};
 
 /// Maximum size of the log in bytes: that number of pages plus the pages of the last commit, each with a frame header
 /// of 24 bytes.
@@ -71,9 +70,6 @@ pub struct SqliteStore {
     // The kernel releases the lock with this handle, even if the process is killed.
     lock: Lock,
 }
-
-/// Leases to store, the last one of each address.
-type Batch<'a> = BTreeMap<Ipv4Addr, &'a Lease>;
 
 impl SqliteStore {
     /// Opens or creates the database in the folder `state`. It refuses a database that another process has open, one
@@ -364,37 +360,4 @@ impl LeaseStore for SqliteStore {
         }
         self.checkpoint()
     }
-}
-
-fn write(connection: &mut Connection, batch: &Batch<'_>, next: &Integrity) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    {
-        // In the order of the table, so that new rows fill its pages.
-        let mut upsert = transaction.prepare_cached(UPSERT)?;
-        batch.values().try_for_each(|lease| Row::of(lease).write(&mut upsert))?;
-    }
-    next.update(&transaction)?;
-    transaction.commit()
-}
-
-/// Stores the mark and moves all leases. Returns the rows too if they moved.
-fn write_clock(
-    connection: &mut Connection,
-    clock: ClockRow,
-    shift: i64,
-    integrity: &Integrity,
-    rows: &Rows,
-) -> rusqlite::Result<(Integrity, Option<Rows>)> {
-    let transaction = connection.transaction()?;
-    let mut moved = None;
-    if shift != 0 {
-        let shift_all = "UPDATE leases SET until = max(0, until + ?1) WHERE until < ?2";
-        transaction.execute(shift_all, rusqlite::params![shift, signed(FOREVER.seconds())])?;
-        moved = Some(Rows::read(&transaction)?);
-    }
-    clock.write(&transaction)?;
-    let next = integrity.next(moved.as_ref().unwrap_or(rows).totals(), Some(clock));
-    next.update(&transaction)?;
-    transaction.commit()?;
-    Ok((next, moved))
 }
