@@ -55,6 +55,11 @@ pub trait LeaseStore: Send {
     /// end do not move.
     fn set_clock(&mut self, mark: ClockMark, shift: i64) -> Result<(), StoreError>;
 
+    /// Deletes leases that ended before `before`, whatever their state, and returns their number. One call examines and
+    /// deletes a bounded number and makes at most one commit; calling it again and again reaches all of them. Call it
+    /// only while no lease waits to be stored.
+    fn purge(&mut self, before: Timestamp) -> Result<usize, StoreError>;
+
     /// Does periodic maintenance. Called about once per second.
     fn maintain(&mut self) -> Result<(), StoreError> {
         Ok(())

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lease::Lease;
 use crate::store::lease_store::{ClockMark, LeaseStore, StoreError, shift_end};
+use crate::types::Timestamp;
 
 /// A [`LeaseStore`] that keeps leases in memory only.
 #[derive(Debug, Default)]
@@ -50,5 +51,12 @@ impl LeaseStore for MemoryStore {
         self.leases.values_mut().for_each(|lease| lease.until = shift_end(lease.until, shift));
         self.clock = Some(mark);
         Ok(())
+    }
+
+    fn purge(&mut self, before: Timestamp) -> Result<usize, StoreError> {
+        self.works()?;
+        let stored = self.leases.len();
+        self.leases.retain(|_, lease| lease.until >= before);
+        Ok(stored - self.leases.len())
     }
 }

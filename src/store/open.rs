@@ -15,8 +15,8 @@ use crate::store::reader::LeaseReader;
 use crate::store::sqlite::SqliteStore;
 use crate::types::Timestamp;
 
-/// Time for which a released lease is remembered.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Time for which a lease that has ended is remembered, so that its client gets the same address again.
+pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// The lease database, open for writing, and its content.
 pub struct OpenedStore {
@@ -58,10 +58,10 @@ pub fn open(state: &Path, report: impl FnOnce(&Findings)) -> Result<OpenedStore,
     Ok(OpenedStore { store: Box::new(store), leases, skipped, clock, shift })
 }
 
-/// Whether a lease was released so long ago that its client is not expected to want the same address. Its row is
-/// overwritten by the next lease of the address.
+/// Whether a lease ended so long ago that its client is not expected to want the same address. The server deletes its
+/// row when it has nothing else to store.
 fn is_forgotten(lease: &Lease, now: Timestamp) -> bool {
-    lease.state == State::Released && now.since(lease.until) >= KEPT
+    now.since(lease.until) >= KEPT
 }
 
 /// An empty store that loses its leases when the server stops.

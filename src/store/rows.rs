@@ -201,6 +201,38 @@ impl Rows {
         }
     }
 
+    /// Examines at most `limits.examined` leases from the address `from` on, and finds at most `limits.found` that ended
+    /// before `before`.
+    pub(super) fn ended(&self, before: Timestamp, from: u32, limits: PurgeLimits) -> EndedRows {
+        let mut ended = EndedRows::default();
+        for (examined, (address, bytes)) in self.leases.range(from..).enumerate() {
+            if examined >= limits.examined || ended.addresses.len() >= limits.found {
+                ended.next = *address;
+                break;
+            }
+            let until = Row::unpacked(*address, bytes).map(|row| row.until);
+            if until.is_some_and(|until| until < signed(before.seconds())) {
+                ended.addresses.push(*address);
+            }
+        }
+        ended
+    }
+
+    /// The totals after the leases of these addresses are deleted.
+    pub(super) fn totals_without(&self, addresses: &[u32]) -> Totals {
+        let sums = addresses.iter().filter_map(|address| self.checksum_of((*address).into()));
+        sums.fold(self.totals(), |totals, sum| Totals {
+            rows: totals.rows.saturating_sub(1),
+            sum: totals.sum.wrapping_sub(sum),
+        })
+    }
+
+    /// Updates the rows after the leases of these addresses were deleted, which results in these totals.
+    pub(super) fn delete(&mut self, addresses: &[u32], totals: Totals) {
+        addresses.iter().for_each(|address| drop(self.leases.remove(address)));
+        self.sum = totals.sum;
+    }
+
     /// Drops the rows that are not leases, because their content is only in the database.
     pub(super) fn drop_others(&mut self) {
         let others = std::mem::take(&mut self.others);
@@ -212,6 +244,21 @@ impl Rows {
         let lease = number.and_then(|number| Row::unpacked(number, self.leases.get(&number)?));
         lease.map(|row| row.checksum()).or_else(|| self.others.get(&address).copied())
     }
+}
+
+/// Bounds of the work of one purge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PurgeLimits {
+    pub(super) examined: usize,
+    pub(super) found: usize,
+}
+
+/// The leases that [`Rows::ended`] found.
+#[derive(Default, Debug)]
+pub(super) struct EndedRows {
+    pub(super) addresses: Vec<u32>,
+    /// The address at which to continue; 0 after the last lease.
+    pub(super) next: u32,
 }
 
 /// The number of rows in the lease table and the sum of their checksums.

@@ -31,8 +31,9 @@ use crate::store::opening::{self, configure};
 use crate::store::place::{DatabaseFiles, Moment};
 use crate::store::reader::{explain, has_failed, is_full};
 use crate::store::reserve::{Ballast, fill_log};
-use crate::store::rows::{ClockRow, Rows};
-use crate::store::transactions::{Batch, write, write_clock};
+use crate::store::rows::{ClockRow, EndedRows, PurgeLimits, Rows};
+use crate::store::transactions::{Batch, delete, write, write_clock};
+use crate::types::Timestamp;
 
 /// Maximum size of the log in bytes: that number of pages plus the pages of the last commit, each with a frame header
 /// of 24 bytes.
@@ -41,6 +42,9 @@ const LOG_BYTES: u64 = (LOG_PAGES as u64 + 1024) * (PAGE_SIZE as u64 + 24);
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
 /// Time between two attempts to write the database again after its files were deleted.
 const RECREATE_PAUSE: Duration = Duration::from_secs(1);
+/// Bounds of one purge: it takes less time than the sync of its commit, so a commit that arrives meanwhile waits no
+/// longer than behind any other one.
+const PURGE: PurgeLimits = PurgeLimits { examined: 10_000, found: 256 };
 /// Maximum number of attempts for one commit if the files change meanwhile.
 const ATTEMPTS: u32 = 3;
 
@@ -64,6 +68,8 @@ pub struct SqliteStore {
     missing: Option<(String, Option<Instant>)>,
     /// The time of the last checkpoint, and the number of commits at that time.
     checkpoint: (Instant, i64),
+    /// The address at which the next purge continues.
+    purge_from: u32,
     /// Whether to restart the log at the next opportunity, because another program wrote to it.
     restarts_log: bool,
     reports: Reports,
@@ -93,6 +99,7 @@ impl SqliteStore {
             reports,
             disk_failed: false,
             missing: None,
+            purge_from: 0,
             restarts_log: false,
             state: state.to_owned(),
             path,
@@ -350,6 +357,22 @@ impl LeaseStore for SqliteStore {
         self.clock = Some(clock);
         self.record_commit(next);
         Ok(())
+    }
+
+    fn purge(&mut self, before: Timestamp) -> Result<usize, StoreError> {
+        let EndedRows { addresses, next: from } = self.rows.ended(before, self.purge_from, PURGE);
+        if !addresses.is_empty() {
+            let (integrity, clock) = (self.integrity, self.clock);
+            let (next, totals) = self.write_checked(|connection, rows| {
+                let totals = rows.totals_without(&addresses);
+                let next = integrity.next(totals, clock);
+                delete(connection, &addresses, &next).map(|()| (next, totals))
+            })?;
+            self.rows.delete(&addresses, totals);
+            self.record_commit(next);
+        }
+        self.purge_from = from;
+        Ok(addresses.len())
     }
 
     fn maintain(&mut self) -> Result<(), StoreError> {

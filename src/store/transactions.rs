@@ -30,6 +30,21 @@ pub(super) fn write(
     transaction.commit()
 }
 
+/// Deletes the leases of these addresses.
+pub(super) fn delete(
+    connection: &mut Connection,
+    addresses: &[u32],
+    next: &Integrity,
+) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    {
+        let mut delete = transaction.prepare_cached("DELETE FROM leases WHERE address = ?1")?;
+        addresses.iter().try_for_each(|address| delete.execute([address]).map(drop))?;
+    }
+    next.update(&transaction)?;
+    transaction.commit()
+}
+
 /// Stores the mark and moves all leases. Returns the rows too if they moved.
 pub(super) fn write_clock(
     connection: &mut Connection,

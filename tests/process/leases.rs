@@ -15,6 +15,7 @@ use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
 use lanboot::wire::dhcp::Message;
 
+use support::lab::Lab;
 use support::world::{discover, select};
 
 const FIRST: &str = "127.77.0.50";
@@ -533,4 +534,34 @@ fn f_06_a_server_marks_its_boot_before_the_first_lease() {
     let mark = LeaseReader::open(&site.state()).unwrap().unwrap().clock().unwrap().unwrap();
     assert_eq!(mark.boot.map(|boot| boot.boot_id), now.boot.map(|boot| boot.boot_id));
     server.stop();
+}
+
+/// The server deletes leases that ended more than a week ago, in each state, and keeps the others.
+#[test]
+fn r_49_a_server_deletes_leases_that_ended_a_week_ago() {
+    const DAY: u64 = 24 * 3600;
+    let lab = Lab::new();
+    let state = lab.path().join("state");
+    let now = clock::wall().seconds();
+    let lease = |n: u8, state: State, days: u64| {
+        let mac = MacAddr([2, 0, 0, 0, 7, n]);
+        let holder = Holder { client: ClientId::of_mac(mac), mac: Some(mac), is_boot_stage: false };
+        let until = Timestamp::from_seconds(now - days * DAY);
+        Lease { address: Ipv4Addr::new(10, 99, 0, n), holder, hardware: mac.into(), state, until }
+    };
+    let states = [State::Leased, State::Released, State::Declined];
+    let old = (1..4).zip(states).map(|(n, state)| lease(n, state, 8));
+    let recent: Vec<Lease> = (4..7).zip(states).map(|(n, state)| lease(n, state, 6)).collect();
+    let all: Vec<Lease> = old.chain(recent.clone()).collect();
+    std::fs::create_dir_all(&state).unwrap();
+    SqliteStore::open(&state).unwrap().commit(&all).unwrap();
+    let listed = support::lab::lanboot(&["leases"]).arg("--config").arg(lab.config_file()).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("3 leases") && !listed.contains("10.99.0.1 "), "{listed}");
+    let serving = lab.serve(&["serve"]);
+    let stored = || LeaseReader::open(&state).unwrap().unwrap().load().unwrap().0;
+    support::site::until(|| stored().len() == 3, "only recent leases are stored");
+    serving.terminate();
+    let kept: Vec<Ipv4Addr> = stored().iter().map(|lease| lease.address).collect();
+    assert_eq!(kept, recent.iter().map(|lease| lease.address).collect::<Vec<_>>());
 }

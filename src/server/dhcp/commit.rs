@@ -18,6 +18,7 @@ use crate::record::Recorder;
 use crate::server::dhcp::deliver::{Delivery, deliver, on, outgoing};
 use crate::server::dhcp::renewals::FallbackReply;
 use crate::store::clock::Clock;
+use crate::store::open::KEPT;
 use crate::store::{LeaseStore, StoreError};
 
 pub use crate::dhcp::engine::Outcome;
@@ -142,7 +143,11 @@ fn work(
                 let _ = report.send(store_and_answer(&mut *store, batch, socket, recorder, &mut faults));
                 unmarked = true;
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = store.purge(clock.now().before(KEPT)) {
+                    faults.record(&error, 0, recorder);
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
         if looked.elapsed() >= LOOK_AFTER {

@@ -130,6 +130,10 @@ impl LeaseStore for Blocked {
     fn set_clock(&mut self, _: ClockMark, _: i64) -> Result<(), StoreError> {
         Ok(())
     }
+
+    fn purge(&mut self, _: Timestamp) -> Result<usize, StoreError> {
+        Ok(0)
+    }
 }
 
 fn message(kind: MessageType, options: &[(u8, &[u8])]) -> Message {

@@ -67,6 +67,54 @@ fn every_store_keeps_what_was_committed() {
     keeps_what_was_committed(&mut SqliteStore::open(folder.path()).unwrap());
 }
 
+fn purges_what_ended_before(store: &mut dyn LeaseStore) {
+    let released = Lease { state: State::Released, ..lease(2, 50) };
+    let declined = Lease { state: State::Declined, ..lease(3, 60) };
+    let forever = lease(5, Timestamp(u64::MAX).seconds());
+    let kept = [lease(4, 100), forever];
+    store.commit(&[lease(1, 99), released, declined, kept[0].clone(), kept[1].clone()]).unwrap();
+    assert_eq!(store.purge(Timestamp::from_seconds(40)).unwrap(), 0);
+    assert_eq!(store.load().unwrap().0.len(), 5);
+    assert_eq!(store.purge(Timestamp::from_seconds(100)).unwrap(), 3);
+    assert_eq!(store.purge(Timestamp::from_seconds(100)).unwrap(), 0);
+    assert_eq!(store.load().unwrap().0, kept);
+    store.commit(&[lease(1, 200)]).unwrap();
+    assert_eq!(store.load().unwrap().0, [lease(1, 200), kept[0].clone(), kept[1].clone()]);
+}
+
+#[test]
+fn r_49_every_store_deletes_leases_that_ended() {
+    purges_what_ended_before(&mut MemoryStore::default());
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    purges_what_ended_before(&mut store);
+    let leases = store.load().unwrap();
+    drop(store);
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    assert_eq!(store.findings().losses, [""; 0], "deleted rows are not lost");
+    assert_eq!(store.load().unwrap(), leases);
+}
+
+/// One purge makes one commit with a bounded number of rows. All of them together reach every row, also if the rows to
+/// keep come first.
+#[test]
+fn r_49_old_leases_are_deleted_in_bounded_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(folder.path()).unwrap();
+    let old_from = 25_000;
+    let all: Vec<Lease> = (0..27_000).map(|n| numbered(n, if n < old_from { 200 } else { 50 })).collect();
+    store.commit(&all).unwrap();
+    let mut deleted = Vec::new();
+    while deleted.iter().sum::<usize>() < 2000 {
+        deleted.push(store.purge(Timestamp::from_seconds(100)).unwrap());
+        assert!(deleted.len() < 20, "{deleted:?}");
+    }
+    assert!(deleted.iter().all(|deleted| *deleted <= 256), "{deleted:?}");
+    assert_eq!(store.load().unwrap().0, all[..old_from as usize]);
+    drop(store);
+    assert_eq!(SqliteStore::open(folder.path()).unwrap().load().unwrap().0.len(), old_from as usize);
+}
+
 #[test]
 fn a_failed_commit_changes_nothing() {
     let mut store = MemoryStore::default();
