@@ -69,6 +69,15 @@ fn the_unit_lets_the_server_confine_lookups() {
     assert!(!unit.lines().any(|line| line.starts_with("RestrictSUIDSGID=")), "openat2 would fail");
 }
 
+/// `web.listen` takes addresses of both versions of IP (`check_refuses_other_addresses_without_tls`).
+#[test]
+fn the_unit_permits_every_address_that_the_web_listener_takes() {
+    let families = unit_value("RestrictAddressFamilies");
+    for family in ["AF_INET", "AF_INET6", "AF_PACKET", "AF_NETLINK", "AF_UNIX"] {
+        assert!(families.split(' ').any(|word| word == family), "{family} is none of {families}");
+    }
+}
+
 #[test]
 fn f_06_the_unit_says_which_boot_it_is() {
     // /proc/sys/kernel/random/boot_id does not exist with ProcSubset=pid.
