@@ -1,5 +1,5 @@
 //! The native protocol of the systemd journal (systemd.io/JOURNAL_NATIVE_PROTOCOL): each log line is one datagram with the
-//! fields of its record. `log.rs` uses it if the log is read by the journal. Nothing here blocks a server thread: entries
+//! fields of its record. `log.rs` uses it for text logs that are read by the journal. Nothing here blocks a server thread: entries
 //! go through the queue of `log.rs`.
 
 use std::env;
@@ -154,6 +154,11 @@ fn append(entry: &mut Vec<u8>, name: &str, value: &str) {
     entry.push(b'\n');
 }
 
+/// Whether a line of the log is an entry of [`Entries`]. Lines in JSON begin with a brace.
+pub(super) fn is_entry(line: &[u8]) -> bool {
+    line.starts_with(b"MESSAGE=") || line.starts_with(b"MESSAGE\n")
+}
+
 /// The message of an entry of [`Entries`].
 pub(super) fn message_of(entry: &[u8]) -> &[u8] {
     if let Some(rest) = entry.strip_prefix(b"MESSAGE=") {
@@ -224,6 +229,7 @@ mod tests {
         let other = "MESSAGE=cannot accept error=no\nPRIORITY=4\nSYSLOG_IDENTIFIER=lanboot\n";
         assert_eq!(String::from_utf8_lossy(&entries[1]), other);
         assert_eq!(message_of(&entries[1]), b"cannot accept error=no");
+        assert!(entries.iter().all(|entry| is_entry(entry)) && !is_entry(b"{\"message\":\"MESSAGE=\"}\n"));
     }
 
     #[test]
@@ -232,7 +238,7 @@ mod tests {
         let text = b"config.yaml:1:2: no\n  1 | x";
         let begin = [b"MESSAGE\n", &(text.len() as u64).to_le_bytes()[..], text, b"\nPRIORITY=3\n"].concat();
         assert!(entries[0].starts_with(&begin), "{:?}", String::from_utf8_lossy(&entries[0]));
-        assert_eq!(message_of(&entries[0]), text);
+        assert!(message_of(&entries[0]) == text && is_entry(&entries[0]));
     }
 
     #[test]

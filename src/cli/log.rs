@@ -16,8 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-use crate::cli::journal::{self, Journal};
-use crate::cli::log_format::{Chosen, Switch, Text};
+use crate::cli::journal::{self, Entries, Journal};
+use crate::cli::log_format::{Chosen, Json, Only, Switch, Text};
 use crate::cli::output;
 use crate::config::{self as settings, LogFormat, LogLevel};
 use crate::record::rate_limit::{Budget, Kind};
@@ -43,19 +43,9 @@ pub(super) struct Log {
 pub(super) struct Level {
     level: reload::Handle<LevelFilter, Registry>,
     format: Chosen,
-    /// Whether lines go to the journal as entries with fields, which have no format.
-    is_journal: bool,
 }
 
 impl Level {
-    /// Why the log cannot change to this format.
-    pub(super) fn problem(&self, format: LogFormat) -> Option<String> {
-        let is_wrong = self.is_journal && format != LogFormat::Text;
-        is_wrong.then(|| {
-            "log.format: json needs a restart of lanboot, because it writes to the journal".to_owned()
-        })
-    }
-
     pub(super) fn set(&self, level: LogLevel, format: LogFormat) {
         // This fails only after the log has ended.
         let _ = self.level.reload(filter(level));
@@ -75,6 +65,7 @@ struct Lines {
 }
 
 /// Creates a [`Line`] for each log line within the rate limit.
+#[derive(Clone)]
 struct Writer(Arc<Lines>);
 
 impl<'a> MakeWriter<'a> for Writer {
@@ -164,7 +155,8 @@ impl Drop for Log {
 
 /// Writes a line, or sends it if it is an entry for the journal. The message of an entry that cannot be sent is written.
 fn write_line(journal: &mut Option<Journal>, out: &mut Stdout, line: &[u8]) -> io::Result<usize> {
-    match journal.as_mut().map(|journal| journal.send(line)) {
+    let journal = journal.as_mut().filter(|_| journal::is_entry(line));
+    match journal.map(|journal| journal.send(line)) {
         None => out.write(line),
         Some(Ok(())) => Ok(line.len()),
         Some(Err(_)) => {
@@ -177,7 +169,7 @@ fn write_line(journal: &mut Option<Journal>, out: &mut Stdout, line: &[u8]) -> i
 /// Initialises logging. Lines are queued until the writer thread starts.
 pub(super) fn start(log: settings::Log) -> Log {
     let (level, handle) = reload::Layer::new(filter(log.level));
-    let journal = Journal::connect().filter(|_| log.format == LogFormat::Text);
+    let journal = Journal::connect();
     // The journal adds its own time stamps.
     let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
     let colour = output::is_coloured(&io::stdout());
@@ -186,14 +178,16 @@ pub(super) fn start(log: settings::Log) -> Log {
     let registry = tracing_subscriber::registry().with(level);
     let format = Chosen::default();
     format.set(log.format);
-    let level = Level { level: handle, format: format.clone(), is_journal: journal.is_some() };
-    // The journal gets fields, whatever the format.
+    let level = Level { level: handle, format: format.clone() };
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer.clone()).fmt_fields(Text);
     if journal.is_some() {
-        registry.with(journal::Entries(writer)).init();
+        // Text lines are entries, whose fields the journal stores. JSON lines are what a person asked for as they are.
+        let entries = Only { format: LogFormat::Text, chosen: format.clone(), layer: Entries(writer) };
+        let json = lines.with_ansi(false).event_format(Json);
+        registry.with(Only { format: LogFormat::Json, chosen: format, layer: json }).with(entries).init();
         return finish(waiting, journal, level);
     }
-    let lines = tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(writer).fmt_fields(Text);
-    let text = tracing_subscriber::fmt::format();
+    let (lines, text) = (lines.with_ansi(colour), tracing_subscriber::fmt::format());
     if in_journal {
         registry.with(lines.event_format(Switch::new(text.without_time(), format))).init();
     } else {

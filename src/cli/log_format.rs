@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LogFormat;
@@ -52,6 +54,10 @@ pub(super) struct Switch<T> {
 pub(super) struct Chosen(Arc<AtomicBool>);
 
 impl Chosen {
+    fn now(&self) -> LogFormat {
+        if self.0.load(Ordering::Relaxed) { LogFormat::Json } else { LogFormat::Text }
+    }
+
     pub(super) fn set(&self, format: LogFormat) {
         self.0.store(format == LogFormat::Json, Ordering::Relaxed);
     }
@@ -75,10 +81,25 @@ where
         out: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        if self.format.0.load(Ordering::Relaxed) {
+        if self.format.now() == LogFormat::Json {
             return Json.format_event(context, out, event);
         }
         self.text.format_event(context, out, event)
+    }
+}
+
+/// A layer that gets log lines while this format is the chosen one. A reload changes that.
+pub(super) struct Only<L> {
+    pub(super) format: LogFormat,
+    pub(super) chosen: Chosen,
+    pub(super) layer: L,
+}
+
+impl<S: Subscriber, L: Layer<S>> Layer<S> for Only<L> {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if self.chosen.now() == self.format {
+            self.layer.on_event(event, context);
+        }
     }
 }
 

@@ -129,16 +129,13 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
 fn source(path: &Path, state: Option<&Path>, level: Option<LogLevel>, log_level: log::Level) -> Source {
     let (path, state) = (path.to_owned(), state.map(Path::to_owned));
     let last: Arc<Mutex<Option<Loaded>>> = Arc::default();
-    let (read_last, read_level) = (Arc::clone(&last), log_level.clone());
+    let read_last = Arc::clone(&last);
     let read = move || {
         let lines = |error: LoadError| error.to_string().lines().map(str::to_owned).collect::<Vec<_>>();
         let loaded = load_file(Given { file: Some(&path), state: state.as_deref() }).map_err(lines)?;
         let problems = folder_problems(&loaded);
         if !problems.is_empty() {
             return Err(lines(LoadError::Problems { path: loaded.path, problems }));
-        }
-        if let Some(problem) = read_level.problem(loaded.config.log.format) {
-            return Err(vec![problem]);
         }
         let config = loaded.config.clone();
         *read_last.lock().unwrap_or_else(PoisonError::into_inner) = Some(loaded);

@@ -152,6 +152,30 @@ fn the_journal_gets_the_fields_of_each_record() {
 }
 
 #[test]
+fn a_reload_changes_the_format_for_the_journal() {
+    let lab = Lab::new();
+    let mut server = Server::start(&lab, |stream| stream);
+    server.wait_for(|entry| entry["MESSAGE"].starts_with("TFTP on "));
+    let reload = |text: &str| {
+        lab.write_config(text);
+        let output = lab.run(&["reload"]);
+        assert!(output.status.success(), "{output:?}");
+    };
+    reload(&(lab.config() + "log: {format: json}\n"));
+    server.signal(Signal::SIGUSR1);
+    let line = server.line("statistics: received ");
+    let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert!(json["message"].is_string(), "{json}");
+    while server.journal.recv(&mut vec![0; 1 << 18]).is_ok() {}
+    server.signal(Signal::SIGUSR1);
+    server.line("statistics: received ");
+    assert!(server.journal.recv(&mut [0; 16]).is_err(), "JSON lines are no entries");
+    reload(&(lab.config() + "log: {format: text}\n"));
+    server.signal(Signal::SIGUSR1);
+    server.wait_for(|entry| entry["MESSAGE"].starts_with("statistics: received "));
+}
+
+#[test]
 fn a_stream_that_the_journal_does_not_read_gets_lines() {
     let lab = Lab::new();
     let mut server = Server::start(&lab, |_| "1:2".to_owned());
