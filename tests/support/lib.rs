@@ -17,8 +17,13 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// The path of the binary under test. Only test binaries know it when they are compiled (`CARGO_BIN_EXE_lanboot`), so
-/// this is derived from their path: `target/debug/lanboot` for `target/debug/deps/process-0123456789abcdef`.
+/// this is derived from their path: `target/debug/lanboot` for `target/debug/deps/process-0123456789abcdef`. The
+/// environment variable `LANBOOT` names another one; `tests/long` measures a release build so.
 pub static LANBOOT: LazyLock<String> = LazyLock::new(|| {
+    if let Some(program) = env::var_os("LANBOOT") {
+        let program = Path::new(&program).canonicalize().expect("LANBOOT names a program");
+        return program.into_os_string().into_string().expect("LANBOOT is a UTF-8 path");
+    }
     let test = env::current_exe().expect("a test knows its own path");
     let folder = test.parent().and_then(Path::parent).expect("tests are built in target/PROFILE/deps");
     let program = folder.join("lanboot");
