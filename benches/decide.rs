@@ -1,8 +1,16 @@
 //! Measures the CPU time of a DHCP exchange, without network and disk: `cargo bench --bench decide`.
 //!
 //! The benchmark sends the engine a DISCOVER and a REQUEST from each of 250,000 clients behind a relay agent, and
-//! encodes the replies. It prints the nanoseconds per exchange, five times: for one subnet, and for a configuration of
-//! 50 classes, 20 subnets and 5,000 machines.
+//! encodes the replies. It prints the nanoseconds per exchange, five times: for one subnet, for a configuration of
+//! 50 classes, 20 subnets and 5,000 machines, and again for one subnet with the records of each exchange counted, and
+//! with a reader of the records as the API has one.
+//!
+//! `cargo bench --bench decide -- WORD` runs only those with that word. The cost of counting in instructions:
+//!
+//! ```text
+//! perf stat -e instructions:u target/release/deps/decide-… discarded
+//! perf stat -e instructions:u target/release/deps/decide-… counted
+//! ```
 
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,7 +22,9 @@ use lanboot::boot::policy::{Choice, Content};
 use lanboot::config;
 use lanboot::dhcp::arrival::Arrival;
 use lanboot::dhcp::engine::{Effect, Effects, Engine, FileFacts, MissingFile, Outcome, Outside};
+use lanboot::event::Record;
 use lanboot::lease::LeaseBook;
+use lanboot::record::{MAX_QUEUED, Recorder};
 use lanboot::types::Timestamp;
 use lanboot::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use lanboot::wire::option::code;
@@ -76,6 +86,20 @@ struct Server {
     engine: Engine,
     effects: Effects,
     arrival: Arrival,
+    /// Counts the records; `None` discards them.
+    recorder: Option<Recorder>,
+}
+
+/// Reads the records every 50 ms, forever, as the API does.
+fn follow(recorder: &Recorder) {
+    let records = recorder.subscribe(MAX_QUEUED);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        loop {
+            black_box(runtime.block_on(records.next()));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
 }
 
 fn main() {
@@ -90,12 +114,27 @@ fn main() {
         mode: Mode::Server,
         boot_service: false,
     };
-    for (name, text) in [("one subnet", CONFIG.to_owned()), ("50 classes", rich_in_classes())] {
-        let settings = config::load(&text).expect("it is right").dhcp.expect("it has a DHCP server");
+    let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
+    let (counting, followed) = (Recorder::default(), Recorder::default());
+    let rich = rich_in_classes();
+    for (name, text, recorder) in [
+        ("one subnet, records discarded", CONFIG, None),
+        ("50 classes, records discarded", rich.as_str(), None),
+        ("one subnet, records counted", CONFIG, Some(counting)),
+        ("one subnet, records followed", CONFIG, Some(followed.clone())),
+    ] {
+        if !name.contains(wanted.as_str()) {
+            continue;
+        }
+        if name.contains("followed") {
+            follow(&followed);
+        }
+        let settings = config::load(text).expect("it is right").dhcp.expect("it has a DHCP server");
         let settings = Arc::new(settings);
         for _ in 0..5 {
             let engine = Engine::new(Arc::clone(&settings), LeaseBook::new(settings.pools()));
-            let mut server = Server { engine, effects: Effects::new(), arrival: arrival.clone() };
+            let (effects, arrival, recorder) = (Effects::new(), arrival.clone(), recorder.clone());
+            let mut server = Server { engine, effects, arrival, recorder };
             let took: Duration = (0..CLIENTS).map(|n| exchange(n, &mut server)).sum();
             println!("{} ns an exchange, {name}", took.as_nanos() / u128::from(CLIENTS));
         }
@@ -126,9 +165,13 @@ impl Server {
         let mut answer = None;
         while let Some(effect) = self.effects.pop_front() {
             match effect {
-                Effect::Record(_) => {}
-                Effect::Send { reply, .. } => answer = Some(reply.message.encode()),
+                Effect::Record(record) => self.record(record),
+                Effect::Send { reply, record, .. } => {
+                    answer = Some(reply.message.encode());
+                    self.record(record);
+                }
                 Effect::Store(promise) => {
+                    self.record(promise.record);
                     answer = promise.reply.map(|reply| reply.message.encode());
                     let mut leases = promise.ended;
                     leases.push(promise.lease);
@@ -138,6 +181,12 @@ impl Server {
             }
         }
         answer.expect("it is answered")
+    }
+
+    fn record(&self, record: Record) {
+        if let Some(recorder) = &self.recorder {
+            recorder.record(record);
+        }
     }
 }
 
