@@ -1,7 +1,7 @@
 //! Checks that a request comes from an allowed client, that it is meant for this server, and that it has the token where
 //! it needs one.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::http::request::Parts;
@@ -15,6 +15,7 @@ use crate::api::error::ApiError;
 use crate::api::handles::Api;
 use crate::api::refusals::Reason;
 use crate::api::token;
+use crate::types::limit_key;
 
 /// A refused request.
 pub(super) struct Refused {
@@ -133,7 +134,7 @@ async fn check_token(api: &Api, client: IpAddr, offered: Option<&[u8]>) -> Resul
     if stored.matches(offered) {
         return Ok(());
     }
-    if !api.attempts.count(attempts_key(client), api.recorder.now()) {
+    if !api.attempts.count(limit_key(client), api.recorder.now()) {
         let message = "too many wrong tokens from this address";
         return Err(Refused::new(Reason::TooManyAttempts, StatusCode::TOO_MANY_REQUESTS, message));
     }
@@ -141,17 +142,6 @@ async fn check_token(api: &Api, client: IpAddr, offered: Option<&[u8]>) -> Resul
         .log_failure(Level::INFO, "refused", || format!("a request to the API from {client}: wrong token"));
     let message = "wrong token: `lanboot token` prints the right one";
     Err(Refused::new(Reason::WrongToken, StatusCode::UNAUTHORIZED, message))
-}
-
-/// The address by which attempts are counted. One IPv6 client has a whole network of 64 bits.
-fn attempts_key(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => Ipv4Addr::into(address),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            [a, b, c, d, 0, 0, 0, 0].into()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(super) async fn put_image(
     let (uploads, state) = (api.uploads.clone(), Arc::clone(&api.state));
     let begin = move || {
         let folder = uploads.open(&state).map_err(|error| not_opened(&error))?;
-        folder.create_or_replace(&parsed, Ipv4Addr::UNSPECIFIED).map_err(refused)
+        folder.create_or_replace(&parsed, Ipv4Addr::UNSPECIFIED.into()).map_err(refused)
     };
     let file = spawn_blocking(begin).await.map_err(ApiError::unavailable)??;
     let (sender, parts) = channel(MAX_WAITING);

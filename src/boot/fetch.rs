@@ -1,6 +1,6 @@
 //! How clients fetch files from this server: the ports of HTTP and TFTP, and the URLs made from them.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 /// The placeholder for the server's address in boot file names.
 pub const SERVER: &str = "{server}";
@@ -20,13 +20,21 @@ pub struct Served {
 
 impl Served {
     /// Returns the URL of the file `name` on our address `server`. It uses HTTP if that is on, else TFTP.
-    pub fn url(self, server: Ipv4Addr, name: &str) -> String {
+    pub fn url(self, server: IpAddr, name: &str) -> String {
         let (scheme, port, usual) = match (self.http, self.tftp) {
             (Some(port), _) => ("http", port, HTTP_PORT),
             (None, port) => ("tftp", port.unwrap_or(TFTP_PORT), TFTP_PORT),
         };
         let port = if port == usual { String::new() } else { format!(":{port}") };
-        format!("{scheme}://{server}{port}/{}", in_url(name))
+        format!("{scheme}://{}{port}/{}", host(server), in_url(name))
+    }
+}
+
+/// Returns `server` as the host of a URL: an IPv6 address is in brackets (RFC 3986 section 3.2.2).
+pub fn host(server: IpAddr) -> String {
+    match server {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
     }
 }
 

@@ -136,7 +136,8 @@ fn file_name(name: &str, stage: Stage, server: Ipv4Addr, served: Served) -> Stri
     if !wants_url || name.contains("://") {
         return name;
     }
-    Served { http: served.http.or(Some(HTTP_PORT)), tftp: None }.url(server, name.trim_start_matches('/'))
+    Served { http: served.http.or(Some(HTTP_PORT)), tftp: None }
+        .url(server.into(), name.trim_start_matches('/'))
 }
 
 /// Returns option 60 of the reply: `PXEClient` or `HTTPClient` if the client sent one of them. Firmware with a class of

@@ -74,8 +74,8 @@ mod tests {
         let recorder = Recorder::default();
         let (log_once, records) = (LogOnce::new(recorder.clone()), recorder.subscribe(100));
         let facts = |n: u8| Facts {
-            server: Ipv4Addr::LOCALHOST,
-            ip: Some(Ipv4Addr::new(10, 0, 0, n)),
+            server: Ipv4Addr::LOCALHOST.into(),
+            ip: Some([10, 0, 0, n].into()),
             mac: None,
             uuid: None,
             arch: None,

@@ -361,7 +361,7 @@ impl BootState {
 /// Resolves the name `written` of a target's file for this machine.
 fn needed_name(written: &str, served: Served, machine: &Machine, known: &KnownMachine) -> Option<BootName> {
     let facts = Facts {
-        server: Ipv4Addr::UNSPECIFIED,
+        server: Ipv4Addr::UNSPECIFIED.into(),
         ip: None,
         mac: known.mac,
         uuid: known.uuid,

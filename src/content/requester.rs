@@ -1,6 +1,6 @@
 //! The client that requests a file. TFTP and HTTP build it for each request.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::content::machines::{KnownMachine, Standing};
 
@@ -8,9 +8,9 @@ use crate::content::machines::{KnownMachine, Standing};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requester {
     /// The client's address.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// The server address that received the request.
-    pub server: Ipv4Addr,
+    pub server: IpAddr,
     /// The facts known about the machine.
     pub machine: KnownMachine,
     /// How certain it is that this machine has the address.

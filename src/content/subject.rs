@@ -1,5 +1,7 @@
 //! The machine that a text is made for: the requesting machine, or the machine that the requested name contains.
 
+use std::net::IpAddr;
+
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
@@ -42,7 +44,7 @@ impl<'s> Subject<'s> {
             let asks = known.mac.is_none().then_some(requester.address);
             Facts {
                 server: requester.server,
-                ip: machine.and_then(|machine| machine.address).or(asks),
+                ip: machine.and_then(|machine| machine.address).map(IpAddr::V4).or(asks),
                 mac,
                 uuid: machine.and_then(|machine| machine.uuid),
                 arch: None,
@@ -109,7 +111,6 @@ fn mac(text: &str) -> Option<MacAddr> {
 mod tests {
     use super::*;
     use crate::content::machines::KnownMachine;
-    use std::net::Ipv4Addr;
 
     const YAML: &str = "{dhcp: {mode: off}, machines: [{name: a, mac: 52:54:00:00:00:01}, {name: b, mac: 52:54:00:00:00:02, address: 10.0.0.2}]}";
 
@@ -117,7 +118,7 @@ mod tests {
         let mac = mac.and_then(|mac| mac.parse().ok());
         let host_name = mac.map(|_| "x".to_owned());
         let machine = KnownMachine { mac, host_name, ..KnownMachine::default() };
-        let (address, server) = (Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 9));
+        let (address, server) = ([10, 0, 0, 1].into(), [10, 0, 0, 9].into());
         Requester { address, server, machine, standing }
     }
 

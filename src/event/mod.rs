@@ -4,7 +4,7 @@
 //! This folder never logs, counts or formats.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -145,7 +145,7 @@ pub enum Event {
     },
     /// A machine requests files from an address that two machines may have.
     AmbiguousAddress {
-        address: Ipv4Addr,
+        address: IpAddr,
         /// The machine that DHCP assigned the address to last, if it has a MAC.
         by_dhcp: Option<MacAddr>,
         /// The other machine.
@@ -169,7 +169,7 @@ pub enum Event {
     TftpSent {
         /// The file's name under boot-images/.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The size of the file in bytes.
         bytes: u64,
         /// The time from the request to the end.
@@ -181,13 +181,13 @@ pub enum Event {
     TftpSizeProbe {
         /// The file's name under boot-images/.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
     },
     /// A TFTP transfer ended before the end of the file.
     TftpStopped {
         /// The file's name under boot-images/.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The number of bytes that the client has acknowledged.
         bytes: u64,
         /// The size of the file in bytes.
@@ -201,12 +201,12 @@ pub enum Event {
         rejected_blksize: Option<u16>,
     },
     /// A datagram to the TFTP server got no answer.
-    TftpUnanswered { peer: SocketAddrV4, reason: Unanswered },
+    TftpUnanswered { peer: SocketAddr, reason: Unanswered },
     /// A TFTP upload is complete and on stable storage.
     TftpReceived {
         /// The file's name under the folder for uploads.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The size of the file in bytes.
         bytes: u64,
         /// The time from the request to the last acknowledgement.
@@ -216,7 +216,7 @@ pub enum Event {
     TftpUploadStopped {
         /// The file's name under the folder for uploads.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The number of bytes received.
         bytes: u64,
         why: UploadStop,
@@ -225,14 +225,14 @@ pub enum Event {
     TftpRefused {
         /// The name as the client sent it.
         name: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         reason: Refusal,
     },
     /// An HTTP answer sent everything that the client requested.
     HttpSent {
         /// The file's name under boot-images/.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The number of bytes sent.
         bytes: u64,
         /// Whether the answer reached the end of the file, so that the client now has all of it.
@@ -244,7 +244,7 @@ pub enum Event {
     HttpAnswered {
         /// The file's name under boot-images/.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The status code of the answer.
         status: u16,
     },
@@ -252,7 +252,7 @@ pub enum Event {
     HttpStopped {
         /// The file's name under boot-images/.
         file: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         /// The number of bytes sent.
         bytes: u64,
         /// The number of bytes that the answer should have had.
@@ -263,7 +263,7 @@ pub enum Event {
     HttpRefused {
         /// The request target as the client sent it; empty if it could not be read.
         name: String,
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         reason: HttpRefusal,
     },
 }

@@ -1,6 +1,6 @@
 //! The subject of an event: the DHCP client, the peer of a file request, and the address.
 
-use std::net::{IpAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Client, Event};
 
@@ -41,7 +41,7 @@ impl Event {
     }
 
     /// Returns the client of a file request, if the event is about one.
-    pub fn peer(&self) -> Option<SocketAddrV4> {
+    pub fn peer(&self) -> Option<SocketAddr> {
         match self {
             Event::TftpSent { peer, .. }
             | Event::TftpSizeProbe { peer, .. }
@@ -65,10 +65,10 @@ impl Event {
             | Event::Released { address, .. }
             | Event::Declined { address, .. }
             | Event::Conflict { address, .. }
-            | Event::RogueServer { address, .. }
-            | Event::AmbiguousAddress { address, .. } => *address,
-            event => *event.peer()?.ip(),
+            | Event::RogueServer { address, .. } => IpAddr::V4(*address),
+            Event::AmbiguousAddress { address, .. } => *address,
+            event => event.peer()?.ip(),
         };
-        (!address.is_unspecified()).then_some(address.into())
+        (!address.is_unspecified()).then_some(address)
     }
 }

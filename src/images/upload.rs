@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -100,7 +100,7 @@ impl UploadFolder {
     /// # Errors
     /// [`Refusal::UploadsFull`] if a limit is reached, [`Refusal::Exists`] if the name is in use,
     /// [`Refusal::NotFound`] if the folder does not exist. Otherwise those of [`super::Catalog::open_file`].
-    pub fn create(&self, name: &BootName, client: Ipv4Addr) -> Result<UploadFile, Refusal> {
+    pub fn create(&self, name: &BootName, client: IpAddr) -> Result<UploadFile, Refusal> {
         self.begin(name, client, false)
     }
 
@@ -108,11 +108,11 @@ impl UploadFolder {
     ///
     /// # Errors
     /// Those of [`UploadFolder::create`]; [`Refusal::Exists`] for anything but a file.
-    pub fn create_or_replace(&self, name: &BootName, client: Ipv4Addr) -> Result<UploadFile, Refusal> {
+    pub fn create_or_replace(&self, name: &BootName, client: IpAddr) -> Result<UploadFile, Refusal> {
         self.begin(name, client, true)
     }
 
-    fn begin(&self, name: &BootName, client: Ipv4Addr, replaces: bool) -> Result<UploadFile, Refusal> {
+    fn begin(&self, name: &BootName, client: IpAddr, replaces: bool) -> Result<UploadFile, Refusal> {
         let (folder, last) = name.as_str().rsplit_once('/').unwrap_or((".", name.as_str()));
         // Names that begin with a dot belong to incomplete files and to other programs. Clients must not upload
         // templates, because the upload folder may lie in the images folder.
@@ -227,6 +227,7 @@ fn write_refusal(errno: Errno) -> Refusal {
 mod tests {
     use super::*;
     use std::fs;
+    use std::net::Ipv4Addr;
     use std::os::unix::fs::symlink;
 
     fn open(root: &Path) -> io::Result<UploadFolder> {
@@ -243,7 +244,7 @@ mod tests {
     }
 
     fn create(folder: &UploadFolder, name: &str) -> Result<UploadFile, Refusal> {
-        folder.create(&BootName::parse(name.as_bytes()).unwrap(), Ipv4Addr::LOCALHOST)
+        folder.create(&BootName::parse(name.as_bytes()).unwrap(), Ipv4Addr::LOCALHOST.into())
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -303,14 +304,14 @@ mod tests {
         let (base, folder) = folder();
         let root = base.path().join("root");
         let name = |text: &str| BootName::parse(text.as_bytes()).unwrap();
-        let mut file = folder.create_or_replace(&name("old"), Ipv4Addr::LOCALHOST).unwrap();
+        let mut file = folder.create_or_replace(&name("old"), Ipv4Addr::LOCALHOST.into()).unwrap();
         file.append(b"new content").unwrap();
         assert_eq!(fs::read(root.join("old")).unwrap(), b"old", "until it is complete");
         file.publish().unwrap();
         assert_eq!(fs::read(root.join("old")).unwrap(), b"new content");
         symlink("old", root.join("link")).unwrap();
         for taken in ["sub", "link"] {
-            let refused = folder.create_or_replace(&name(taken), Ipv4Addr::LOCALHOST).unwrap_err();
+            let refused = folder.create_or_replace(&name(taken), Ipv4Addr::LOCALHOST.into()).unwrap_err();
             assert_eq!(refused, Refusal::Exists, "{taken}");
         }
         assert_eq!(names(&root), ["link", "old", "sub"]);

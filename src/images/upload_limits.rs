@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::{Reports, ServerFact};
 use crate::images::temporary::{UPLOAD_PREFIX, is_temporary};
+use crate::types::limit_key;
 
 /// Maximum number of entries that are counted. `tftp.uploads.max_files` cannot be larger.
 pub const MAX_FILES: u64 = 100_000;
@@ -76,9 +77,9 @@ struct Counts {
     stored: Amount,
     /// Files that are being uploaded.
     in_progress: Amount,
-    by_client: HashMap<Ipv4Addr, Amount>,
+    by_client: HashMap<IpAddr, Amount>,
     /// Complete files that clients uploaded since the start, with client and size.
-    uploaded: HashMap<String, (Ipv4Addr, u64)>,
+    uploaded: HashMap<String, (IpAddr, u64)>,
     counted: Instant,
     warned: Option<Instant>,
 }
@@ -87,7 +88,7 @@ struct Counts {
 #[derive(Debug)]
 pub(super) struct Reservation {
     counter: UploadCounter,
-    client: Ipv4Addr,
+    client: IpAddr,
     amount: Amount,
 }
 
@@ -118,7 +119,8 @@ impl UploadCounter {
     }
 
     /// Reserves one more file for `client`. Returns `None` if the folder is full or the client has reached its share.
-    pub(super) fn begin(&self, client: Ipv4Addr) -> Option<Reservation> {
+    pub(super) fn begin(&self, client: IpAddr) -> Option<Reservation> {
+        let client = limit_key(client);
         let mut reservation = Reservation { counter: self.clone(), client, amount: Amount::default() };
         reservation.grow(Amount { bytes: 0, files: 1 }).then_some(reservation)
     }
@@ -128,7 +130,7 @@ impl UploadCounter {
     }
 
     /// Whether `more` of `client` is within the limits.
-    fn fits(&self, counts: &Counts, client: Ipv4Addr, more: Amount) -> bool {
+    fn fits(&self, counts: &Counts, client: IpAddr, more: Amount) -> bool {
         let UploadLimits { bytes, files, bytes_of_one_file } = self.0.limits;
         let mut all = counts.stored;
         all.add(counts.in_progress);
@@ -141,7 +143,7 @@ impl UploadCounter {
         counts.counted = Instant::now();
         counts.stored = Amount::default();
         let mut uploaded = std::mem::take(&mut counts.uploaded);
-        let gone = |counts: &mut Counts, client: Ipv4Addr, bytes: u64| {
+        let gone = |counts: &mut Counts, client: IpAddr, bytes: u64| {
             if let Some(amount) = counts.by_client.get_mut(&client) {
                 amount.subtract(Amount { bytes, files: 1 });
             }
@@ -156,7 +158,7 @@ impl UploadCounter {
         counts.by_client.retain(|_, amount| *amount != Amount::default());
     }
 
-    fn warn(&self, counts: &mut Counts, client: Ipv4Addr) {
+    fn warn(&self, counts: &mut Counts, client: IpAddr) {
         if counts.warned.is_some_and(|warned| warned.elapsed() < WARNING_PAUSE) {
             return;
         }
@@ -235,10 +237,11 @@ fn walk(root: &Path, prefix: &str, depth: usize, found: &mut impl FnMut(&str, u6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    const A: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
-    const B: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-    const C: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+    const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const B: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    const C: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 3));
 
     fn counter(bytes: u64, files: u64) -> (tempfile::TempDir, UploadCounter) {
         let base = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use crate::net::StartError;
@@ -86,7 +86,7 @@ const PROGRAMS: &[Program] = &[
 
 /// Explains why the UDP port of `address` could not be bound. `key` is the configuration key of the port. `or_proxy` is
 /// set if proxyDHCP could work without the port.
-pub fn explain(address: SocketAddrV4, key: &str, or_proxy: bool, error: &io::Error) -> StartError {
+pub fn explain(address: SocketAddr, key: &str, or_proxy: bool, error: &io::Error) -> StartError {
     let port = address.port();
     StartError(match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -115,7 +115,7 @@ pub fn explain(address: SocketAddrV4, key: &str, or_proxy: bool, error: &io::Err
 }
 
 /// Like [`explain`], for the TCP port of HTTP.
-pub fn explain_http(address: SocketAddrV4, error: &io::Error) -> StartError {
+pub fn explain_http(address: SocketAddr, error: &io::Error) -> StartError {
     const INSTEAD: &str =
         "another port in `http.port` (boot URLs then name it: http://{server}:8080/…), or `http: off`";
     StartError(match error.kind() {
@@ -128,14 +128,14 @@ pub fn explain_http(address: SocketAddrV4, error: &io::Error) -> StartError {
     })
 }
 
-fn denied(address: SocketAddrV4) -> String {
+fn denied(address: SocketAddr) -> String {
     format!(
         "permission denied binding {address}: run as root or grant CAP_NET_BIND_SERVICE \
          (systemd/lanboot.service does)"
     )
 }
 
-fn cannot_bind(address: SocketAddrV4, error: &io::Error) -> String {
+fn cannot_bind(address: SocketAddr, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrNotAvailable => format!(
             "cannot bind {address}: no interface of this machine has that address (`ip address` lists them)"
@@ -179,13 +179,18 @@ pub fn holders(protocol: Protocol, port: u16) -> Vec<u32> {
 }
 
 /// Whether a socket is bound to the port of `address`, at this address or at all addresses. Any user may see that.
-pub fn is_taken(protocol: Protocol, address: SocketAddrV4) -> bool {
-    let any = "0".repeat(8);
-    let own = format!("{:08X}", u32::from_le_bytes(address.ip().octets()));
+pub fn is_taken(protocol: Protocol, address: SocketAddr) -> bool {
+    let is_any = |ip: &str| ip.bytes().all(|digit| digit == b'0');
+    // The kernel prints words of 32 bits in the byte order of the processor.
+    let word = |bytes: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(bytes));
+    let own: String = match address.ip() {
+        IpAddr::V4(ip) => word(ip.octets()),
+        IpAddr::V6(ip) => ip.octets().as_chunks::<4>().0.iter().map(|bytes| word(*bytes)).collect(),
+    };
     let is_it = |line: &str| {
         let (ip, port) = line.split_whitespace().nth(1)?.rsplit_once(':')?;
         let port = u16::from_str_radix(port, 16).ok()?;
-        Some(port == address.port() && (ip == any || ip == own || own == any))
+        Some(port == address.port() && (is_any(ip) || ip == own || is_any(&own)))
     };
     protocol.table().lines().any(|line| is_it(line) == Some(true))
 }

@@ -1,19 +1,19 @@
 //! Listening sockets by address. TFTP and HTTP open and close them as the served addresses come and go.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::net::StartError;
 use crate::net::served::{Served, listed};
 
 /// The addresses to listen on: those that are `given`, or all addresses of the served interfaces if none are.
-pub fn listen_addresses(given: &[Ipv4Addr], port: u16, served: &Served) -> Vec<SocketAddrV4> {
+pub fn listen_addresses(given: &[Ipv4Addr], port: u16, served: &Served) -> Vec<SocketAddr> {
     let of_interfaces = served.interfaces().flat_map(|interface| interface.addresses.iter().copied());
     let addresses: Vec<Ipv4Addr> = if given.is_empty() { of_interfaces.collect() } else { given.to_vec() };
-    addresses.into_iter().map(|address| SocketAddrV4::new(address, port)).collect()
+    addresses.into_iter().map(|address| SocketAddr::from((address, port))).collect()
 }
 
 /// Open listeners by address.
-pub type Listeners<L> = Vec<(SocketAddrV4, L)>;
+pub type Listeners<L> = Vec<(SocketAddr, L)>;
 
 /// The addresses of the listeners, for log lines.
 pub fn addresses_text<L>(listeners: &Listeners<L>) -> String {
@@ -25,8 +25,8 @@ pub fn addresses_text<L>(listeners: &Listeners<L>) -> String {
 /// changed, and the errors of listeners that could not be opened.
 pub fn update<L>(
     listeners: &mut Listeners<L>,
-    wanted: &[SocketAddrV4],
-    open: impl Fn(SocketAddrV4) -> Result<L, StartError>,
+    wanted: &[SocketAddr],
+    open: impl Fn(SocketAddr) -> Result<L, StartError>,
 ) -> (bool, Vec<StartError>) {
     let before = listeners.len();
     listeners.retain(|(address, _)| wanted.contains(address));
@@ -53,10 +53,10 @@ mod tests {
 
     #[test]
     fn f_07_listeners_follow_the_served_addresses() {
-        let at = |last| SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 69);
+        let at = |last| SocketAddr::from(([10, 0, 0, last], 69));
         let mut listeners: Listeners<&str> = vec![(at(1), "first"), (at(2), "second")];
-        let open = |address: SocketAddrV4| match address.ip().octets()[3] {
-            3 => Err(StartError("taken".to_owned())),
+        let open = |address: SocketAddr| match address {
+            taken if taken == at(3) => Err(StartError("taken".to_owned())),
             _ => Ok("new"),
         };
         let (changed, refused) = update(&mut listeners, &[at(2), at(3), at(4)], open);

@@ -1,8 +1,10 @@
 //! A limit on concurrent work, in total and per client address. The TFTP servers count transfers and uploads with it.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::types::limit_key;
 
 /// A shared count of concurrent work. Clones share the count.
 #[derive(Clone, Debug, Default)]
@@ -11,19 +13,20 @@ pub struct Quota(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     all: usize,
-    by_address: HashMap<Ipv4Addr, usize>,
+    by_address: HashMap<IpAddr, usize>,
 }
 
 /// One counted unit of work; it is returned to the [`Quota`] when dropped.
 #[derive(Debug)]
 pub struct Share {
     quota: Quota,
-    address: Ipv4Addr,
+    address: IpAddr,
 }
 
 impl Quota {
     /// Takes a share for `address`, unless `limit` in total or `limit_of_one` for this address is reached.
-    pub fn take(&self, address: Ipv4Addr, limit: usize, limit_of_one: usize) -> Option<Share> {
+    pub fn take(&self, address: IpAddr, limit: usize, limit_of_one: usize) -> Option<Share> {
+        let address = limit_key(address);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_one = counts.by_address.get(&address).copied().unwrap_or(0);
         if counts.all >= limit || of_one >= limit_of_one {
@@ -56,11 +59,12 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn one_client_cannot_take_all_shares() {
         let quota = Quota::default();
-        let take = |n| quota.take(Ipv4Addr::from_bits(n), 8192, 64);
+        let take = |n| quota.take(Ipv4Addr::from_bits(n).into(), 8192, 64);
         let mut shares: Vec<Share> = (0..64).map(|_| take(7).unwrap()).collect();
         assert!(take(7).is_none());
         shares.pop();
@@ -76,7 +80,7 @@ mod tests {
     #[test]
     fn dropped_shares_are_available_again() {
         let quota = Quota::default();
-        let take = || quota.take(Ipv4Addr::LOCALHOST, 2, 2);
+        let take = || quota.take(Ipv4Addr::LOCALHOST.into(), 2, 2);
         let first = take();
         let second = take();
         assert!(first.is_some() && second.is_some() && take().is_none());

@@ -2,7 +2,7 @@
 //! replaces the [`Snapshot`](crate::net::snapshot::Snapshot) with them, and every part of the server reads it.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::boot::plan::Mode;
 use crate::config::{Config, Interfaces};
@@ -56,8 +56,8 @@ impl Served {
         self.interfaces().filter(|interface| settings.modes.on(&interface.name) == Some(mode)).collect()
     }
 
-    pub fn with_address(&self, address: Ipv4Addr) -> Option<&Interface> {
-        self.interfaces().find(|interface| interface.addresses.contains(&address))
+    pub fn with_address(&self, address: IpAddr) -> Option<&Interface> {
+        self.interfaces().find(|interface| interface.addresses.iter().any(|own| IpAddr::V4(*own) == address))
     }
 
     /// The subnets that contain no address of a served interface, so that only relay agents reach them. A proxy has

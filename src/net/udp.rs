@@ -56,7 +56,7 @@ impl DhcpSocket {
     pub fn bind(port: u16, key: &str, sharing: Sharing) -> Result<DhcpSocket, StartError> {
         let address = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
         let udp = open_udp(address, sharing)
-            .map_err(|error| bind_error::explain(address, key, sharing == Sharing::Alone, &error))?;
+            .map_err(|error| bind_error::explain(address.into(), key, sharing == Sharing::Alone, &error))?;
         Ok(DhcpSocket { udp, port, frames: None })
     }
 

@@ -1,7 +1,7 @@
 //! Formats an event as a log line. The [`Recorder`](super::Recorder) calls it. Untrusted text is escaped here.
 
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use crate::event::{Client, Event, Message, NotKept, Record, TransferStop};
@@ -326,7 +326,7 @@ fn rogue_server(
 }
 
 fn ambiguous_address(
-    address: Ipv4Addr,
+    address: IpAddr,
     by_dhcp: Option<MacAddr>,
     other: Option<MacAddr>,
     on_wire: bool,

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ type Lacking = (Option<MacAddr>, Option<ClientId>, Option<Arc<str>>);
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     exhausted: Mutex<HashMap<Ipv4Network, Instant>>,
-    contested: Mutex<HashMap<Ipv4Addr, Instant>>,
+    contested: Mutex<HashMap<IpAddr, Instant>>,
     lacking: Mutex<HashMap<Lacking, Instant>>,
 }
 
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn s_01_a_contested_address_is_logged_once_in_ten_minutes() {
         let at = |n: u8| {
-            let (address, by_dhcp, other) = (Ipv4Addr::new(10, 0, 0, n), None, None);
+            let (address, by_dhcp, other) = ([10, 0, 0, n].into(), None, None);
             record(Event::AmbiguousAddress { address, by_dhcp, other, on_wire: true })
         };
         let (repeats, start) = (Repeats::default(), Instant::now());

@@ -172,7 +172,7 @@ fn dhcp_is_busy_until_a_second_after_a_message() {
 fn s_01_a_contested_address_is_explained() {
     let at = |n: u8| Ipv4Addr::new(10, 0, 0, n);
     let (by_dhcp, other) = (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(MacAddr([2, 0, 0, 0, 0, 2])));
-    let event = |on_wire| Event::AmbiguousAddress { address: at(1), by_dhcp, other, on_wire };
+    let event = |on_wire| Event::AmbiguousAddress { address: at(1).into(), by_dhcp, other, on_wire };
     assert_eq!(level(&event(true)), Level::WARN);
     let begin = "contested 10.0.0.1 is 02:00:00:00:00:01 by DHCP and 02:00:00:00:00:02 by ARP: it gets what an unknown";
     assert!(line("identity", &event(true)).starts_with(begin), "{}", line("identity", &event(true)));

@@ -5,16 +5,24 @@
 //! clock.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::tftp::settings::Limits;
+use crate::types::limit_key;
 
 /// The addresses that identify a transfer: the client's port, and the server address that it sent the request to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Flow {
-    pub peer: SocketAddrV4,
-    pub local: Ipv4Addr,
+    pub peer: SocketAddr,
+    pub local: IpAddr,
+}
+
+impl Flow {
+    /// The key of the limits per client.
+    fn client(&self) -> IpAddr {
+        limit_key(self.peer.ip())
+    }
 }
 
 /// The identity of a transfer. Transfers of one flow follow each other; the serial number distinguishes them.
@@ -32,7 +40,8 @@ pub const MAX_SILENT: usize = 16;
 #[derive(Debug)]
 pub struct TransferTable {
     entries: HashMap<Flow, Entry>,
-    clients: HashMap<Ipv4Addr, Client>,
+    /// By [`limit_key`].
+    clients: HashMap<IpAddr, Client>,
     /// The transfers of all clients that may be evicted.
     waiting: Waiting,
     next: u64,
@@ -138,7 +147,7 @@ impl TransferTable {
     /// exception to that, because of two uploads of one name only one could succeed.
     pub fn admit(&mut self, flow: Flow, request: u64, thread: usize, now: Duration) -> Admission {
         let mut evicted = None;
-        let client = self.clients.get(flow.peer.ip());
+        let client = self.clients.get(&flow.client());
         if let Some(entry) = self.entries.get_mut(&flow) {
             if entry.request == request && (entry.is_upload || !(entry.is_proven && entry.is_repeated)) {
                 entry.is_repeated |= entry.is_proven;
@@ -175,7 +184,7 @@ impl TransferTable {
             silent: false,
         };
         self.entries.insert(flow, entry);
-        self.clients.entry(*flow.peer.ip()).or_default().transfers += 1;
+        self.clients.entry(flow.client()).or_default().transfers += 1;
         self.wait(flow, Some(now), false);
         Admission::Admitted { id: TransferId { flow, serial }, evicted }
     }
@@ -201,7 +210,7 @@ impl TransferTable {
             return None;
         }
         self.wait(id.flow, Some(since), long);
-        let client = self.clients.get(id.flow.peer.ip()).filter(|client| client.silent > MAX_SILENT)?;
+        let client = self.clients.get(&id.flow.client()).filter(|client| client.silent > MAX_SILENT)?;
         // Transfers that their thread has not yet found silent do not end, or too many would remain.
         let is_silent = |flow: &&Flow| self.entries.get(*flow).is_some_and(|entry| entry.silent);
         let first = *client.waiting.values().find(is_silent)?;
@@ -247,7 +256,7 @@ impl TransferTable {
     }
 
     /// Whether an error may be sent to `client` at `now`. If so, the error is counted.
-    pub fn may_send_error(&mut self, client: Ipv4Addr, now: Duration) -> bool {
+    pub fn may_send_error(&mut self, client: IpAddr, now: Duration) -> bool {
         self.errors.take(client, now)
     }
 
@@ -276,7 +285,7 @@ impl TransferTable {
     /// Sets or clears the time from which the transfer of `flow` may be evicted.
     fn wait(&mut self, flow: Flow, since: Option<Duration>, silent: bool) {
         let Some(entry) = self.entries.get_mut(&flow) else { return };
-        let client = self.clients.entry(*flow.peer.ip()).or_default();
+        let client = self.clients.entry(flow.client()).or_default();
         if let Some(before) = std::mem::replace(&mut entry.waits_since, since) {
             self.waiting.remove(&(before, entry.serial));
             client.waiting.remove(&(before, entry.serial));
@@ -294,21 +303,21 @@ impl TransferTable {
         if self.entries.remove(&flow).is_none() {
             return;
         }
-        if let Some(client) = self.clients.get_mut(flow.peer.ip()) {
+        if let Some(client) = self.clients.get_mut(&flow.client()) {
             client.transfers -= 1;
             if client.transfers == 0 {
-                self.clients.remove(flow.peer.ip());
+                self.clients.remove(&flow.client());
             }
         }
     }
 }
 
-/// The number of errors sent in the current second, by /24 network. Errors answer requests, whose source may be forged.
+/// The number of errors sent in the current second, by network: /24 of IPv4, /64 of IPv6. Errors answer requests, whose source may be forged.
 /// An error is no longer than a request, so the limit only keeps a flood from being hidden behind this server.
 #[derive(Debug, Default)]
 struct ErrorRate {
     second: u64,
-    sent: HashMap<[u8; 3], u32>,
+    sent: HashMap<IpAddr, u32>,
 }
 
 impl ErrorRate {
@@ -319,16 +328,22 @@ impl ErrorRate {
     /// memory.
     const NETWORKS: usize = 4096;
 
-    fn take(&mut self, client: Ipv4Addr, now: Duration) -> bool {
+    fn take(&mut self, client: IpAddr, now: Duration) -> bool {
         if self.second != now.as_secs() {
             self.second = now.as_secs();
             self.sent.clear();
         }
-        let [a, b, c, _] = client.octets();
-        if !self.sent.contains_key(&[a, b, c]) && self.sent.len() >= Self::NETWORKS {
+        let network = match limit_key(client) {
+            IpAddr::V4(address) => {
+                let [a, b, c, _] = address.octets();
+                [a, b, c, 0].into()
+            }
+            network => network,
+        };
+        if !self.sent.contains_key(&network) && self.sent.len() >= Self::NETWORKS {
             return false;
         }
-        let sent = self.sent.entry([a, b, c]).or_default();
+        let sent = self.sent.entry(network).or_default();
         *sent += 1;
         *sent <= Self::PER_SECOND
     }
@@ -351,7 +366,7 @@ mod tests {
     }
 
     fn flow(client: u8, port: u16) -> Flow {
-        Flow { peer: SocketAddrV4::new([10, 0, 0, client].into(), port), local: [10, 0, 0, 1].into() }
+        Flow { peer: SocketAddr::from(([10, 0, 0, client], port)), local: [10, 0, 0, 1].into() }
     }
 
     fn admitted(table: &mut TransferTable, flow: Flow, request: u64) -> TransferId {
@@ -539,7 +554,8 @@ mod tests {
         assert_eq!(sent, 1000);
         assert!(rate.take([10, 0, 1, 1].into(), second(7)), "another network");
         assert!(rate.take([10, 0, 0, 1].into(), second(8)), "the next second");
-        let networks = (0..10_000_u32).filter(|i| rate.take(Ipv4Addr::from(i << 8), second(9))).count();
+        let networks =
+            (0..10_000_u32).filter(|i| rate.take(std::net::Ipv4Addr::from(i << 8).into(), second(9))).count();
         assert_eq!((networks, rate.sent.len()), (ErrorRate::NETWORKS, ErrorRate::NETWORKS));
     }
 }

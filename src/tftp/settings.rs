@@ -1,6 +1,6 @@
 //! The limits and ports of TFTP, as `config/` fills them in.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::types::Ipv4Network;
@@ -85,7 +85,8 @@ impl Limits {
     }
 
     /// Whether a client at `address` may send requests. `served` are the networks of the interfaces and subnets.
-    pub fn admits(&self, address: Ipv4Addr, served: &[Ipv4Network]) -> bool {
+    pub fn admits(&self, address: IpAddr, served: &[Ipv4Network]) -> bool {
+        let IpAddr::V4(address) = address.to_canonical() else { return false };
         served.iter().chain(&self.allow).any(|network| network.contains(address))
     }
 }
@@ -122,9 +123,9 @@ mod tests {
             allow: vec![net("10.0.0.0/8")],
         };
         let served = [net("192.168.77.0/24")];
-        assert!(limits.admits(Ipv4Addr::new(192, 168, 77, 9), &served));
-        assert!(limits.admits(Ipv4Addr::new(10, 9, 8, 7), &served));
-        assert!(!limits.admits(Ipv4Addr::new(192, 168, 78, 9), &served));
+        assert!(limits.admits([192, 168, 77, 9].into(), &served));
+        assert!(limits.admits([10, 9, 8, 7].into(), &served));
+        assert!(!limits.admits([192, 168, 78, 9].into(), &served));
     }
 
     #[test]

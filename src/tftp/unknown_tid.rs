@@ -1,7 +1,7 @@
 //! Datagrams from an unknown TID: they arrive at the port of another client's transfer. RFC 1350 section 4: the
 //! transfer continues undisturbed and the sender gets an ERROR.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::wire::tftp::{Packet, reply_to_unknown_tid};
 
@@ -13,14 +13,14 @@ const MAX_PACKETS: u32 = 64;
 /// The unknown senders at the port of one transfer.
 #[derive(Debug, Default)]
 pub struct UnknownTids {
-    answered: Vec<SocketAddrV4>,
+    answered: Vec<SocketAddr>,
     packets: u32,
 }
 
 impl UnknownTids {
     /// Returns the reply to `datagram` from `from`; `may_ask` says whether the sender is in a served network. Each
     /// sender gets at most one reply (T-15), so that a forged source address cannot cause a flood.
-    pub fn answer(&mut self, datagram: &[u8], from: SocketAddrV4, may_ask: bool) -> Option<Packet<'static>> {
+    pub fn answer(&mut self, datagram: &[u8], from: SocketAddr, may_ask: bool) -> Option<Packet<'static>> {
         self.packets = self.packets.saturating_add(1);
         if !may_ask || self.answered.len() >= MAX_ANSWERED || self.answered.contains(&from) {
             return None;
@@ -41,8 +41,8 @@ mod tests {
     use super::*;
     use crate::wire::tftp::ErrorCode;
 
-    fn sender(port: u16) -> SocketAddrV4 {
-        SocketAddrV4::new([10, 0, 0, 9].into(), port)
+    fn sender(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 9], port))
     }
 
     #[test]

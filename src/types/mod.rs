@@ -9,7 +9,7 @@ pub use client::{ClientId, HardwareAddr, MacAddr};
 pub use firmware::Firmware;
 pub use kind::{FileKind, Processor};
 pub use machine_id::MachineId;
-pub use network::{HostOrNetwork, Ipv4Network, Ipv4Range};
+pub use network::{HostOrNetwork, Ipv4Network, Ipv4Range, limit_key};
 pub use rule::Rule;
 pub use text::{BadText, Escaped};
 pub use uuid::Uuid;

@@ -1,10 +1,22 @@
-//! IPv4 networks and address ranges.
+//! IPv4 networks and address ranges, and the network that limits per client count.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use crate::types::text::BadText;
+
+/// Returns the key under which limits per client count `address`: an IPv4 address itself, but the /64 network of an IPv6
+/// address, because one host may use all addresses of its network (RFC 8981).
+pub fn limit_key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            [a, b, c, d, 0, 0, 0, 0].into()
+        }
+    }
+}
 
 /// An IPv4 network. The host bits are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -151,6 +163,15 @@ impl FromStr for Ipv4Range {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ipv6_client_is_its_network() {
+        let key = |address: &str| limit_key(address.parse().unwrap()).to_string();
+        assert_eq!(key("10.0.0.9"), "10.0.0.9");
+        assert_eq!(key("::ffff:10.0.0.9"), "10.0.0.9");
+        assert_eq!(key("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(key("2001:db8:1:2::1"), key("2001:db8:1:2:ffff::"));
+    }
 
     #[test]
     fn networks_and_ranges_know_their_addresses() {

@@ -1,6 +1,6 @@
 //! Our TFTP server on loopback, with files, and clients' requests to it.
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -71,7 +71,7 @@ impl Server {
     /// lanboot's own engine.
     pub fn native(setup: Setup) -> Server {
         let (base, events) = Server::files();
-        let socket = native::listen(SocketAddrV4::new(setup.address, 0)).unwrap();
+        let socket = native::listen((setup.address, 0).into()).unwrap();
         if let Some(bytes) = setup.send_queue {
             socket2::SockRef::from(&socket).set_send_buffer_size(bytes).unwrap();
         }

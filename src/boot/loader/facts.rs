@@ -1,7 +1,8 @@
 //! Facts about one machine: the variables of templates and of `{…}` in targets.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use crate::boot::fetch::host;
 use crate::boot::loader::target::{Machine, Var};
 use crate::types::{Arch, MacAddr, Uuid};
 
@@ -10,8 +11,8 @@ use crate::types::{Arch, MacAddr, Uuid};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Facts<'m> {
     /// Our address that the machine sent its request to.
-    pub server: Ipv4Addr,
-    pub ip: Option<Ipv4Addr>,
+    pub server: IpAddr,
+    pub ip: Option<IpAddr>,
     pub mac: Option<MacAddr>,
     pub uuid: Option<Uuid>,
     pub arch: Option<Arch>,
@@ -34,7 +35,7 @@ impl Facts<'_> {
     /// Returns the variable `name` as text. `name` is one of [`NAMES`] except `vars`.
     pub fn text(&self, name: &str) -> Option<String> {
         match name {
-            "server" => Some(self.server.to_string()),
+            "server" => Some(host(self.server)),
             "ip" => self.ip.map(|ip| ip.to_string()),
             "mac" => self.mac.map(|mac| mac.to_string()),
             "mac_hyphen" => self.mac.map(|mac| mac.to_string().replace(':', "-")),
@@ -103,7 +104,7 @@ mod tests {
             ..Machine::default()
         };
         let mut facts = Facts {
-            server: Ipv4Addr::new(192, 168, 77, 1),
+            server: [192, 168, 77, 1].into(),
             ip: None,
             mac: "52:54:00:12:34:56".parse().ok(),
             uuid: None,

@@ -199,8 +199,8 @@ fn only_for<'m>(name: &BootName, machines: &'m [Machine]) -> Option<&'m Machine>
 
 fn facts(machine: Option<&Machine>, arch: Arch) -> Facts<'_> {
     Facts {
-        server: SERVER,
-        ip: machine.and_then(|machine| machine.address).or(Some(ADDRESS)),
+        server: SERVER.into(),
+        ip: machine.and_then(|machine| machine.address).or(Some(ADDRESS)).map(Into::into),
         mac: machine.and_then(|machine| machine.macs.first().copied()).or(Some(UNKNOWN_MAC)),
         uuid: machine.and_then(|machine| machine.uuid).or(UUID.parse().ok()),
         arch: Some(arch),

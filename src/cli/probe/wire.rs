@@ -214,7 +214,7 @@ fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
     }
     let own = SocketAddrV4::new(address, ports.dhcp);
     let socket = udp(own).map_err(|error| {
-        let why = bind_error::explain(own, "--dhcp-port", false, &error);
+        let why = bind_error::explain(own.into(), "--dhcp-port", false, &error);
         format!("a server answers relay agents at its own port: {why}")
     })?;
     Ok(Link::Relay { socket, server: to, address })

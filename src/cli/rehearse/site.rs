@@ -281,8 +281,8 @@ impl Site {
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
         let asker = requester::Requester {
-            address: self.client,
-            server: self.server(),
+            address: self.client.into(),
+            server: self.server().into(),
             machine,
             standing: Standing::Certain,
         };

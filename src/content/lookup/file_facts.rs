@@ -52,8 +52,12 @@ impl Files {
         let uuid = pxe::machine_uuids(&message.options).and_then(|uuids| uuids.into_iter().next());
         let machine = KnownMachine { mac: message.mac(), uuid, ..KnownMachine::default() };
         let folders = self.own_folders(&machine);
-        let requester =
-            Requester { address: Ipv4Addr::UNSPECIFIED, server, machine, standing: Standing::Certain };
+        let requester = Requester {
+            address: Ipv4Addr::UNSPECIFIED.into(),
+            server: server.into(),
+            machine,
+            standing: Standing::Certain,
+        };
         let found = self.find_name(&name, &requester, &folders, &boot_state);
         let is_missing = matches!(found, Err(Refusal::NotFound))
             && self.absent.unless_absent(&name, || self.open_in_any_case(&name)).is_none();

@@ -5,7 +5,7 @@ mod absent;
 mod file_facts;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ impl Files {
     ///
     /// # Errors
     /// If the change cannot be written to disk.
-    pub fn done(&self, mac: MacAddr, address: Ipv4Addr) -> io::Result<DoneReport> {
+    pub fn done(&self, mac: MacAddr, address: IpAddr) -> io::Result<DoneReport> {
         let machines::Found { machine, standing } = self.known.at(address);
         // A person at this computer may report it for any machine.
         let by_person = self.known.is_own(address) && standing == Standing::Unknown;
@@ -124,7 +124,7 @@ impl Files {
 
     /// Records that the machine at `address` was sent the bytes `part` of the content `name`, whose size is `size`
     /// bytes. This may end its `once`.
-    pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: Ipv4Addr) {
+    pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: IpAddr) {
         // Most machines have no `once`, so this check avoids the lookups below.
         let boot_state = self.boot_state();
         let has_once = |machine: &Machine| machine.once.is_some() || machine.requested.is_some();
@@ -132,14 +132,14 @@ impl Files {
             return;
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };
-        let requester = self.requester(address, Ipv4Addr::UNSPECIFIED);
+        let requester = self.requester(address, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         let is_script = generated::is_script(&name, &requester, &boot_state);
         boot_state.sent(&SentPart { name: &name, part, size, is_script }, &requester.machine);
     }
 
     /// Whether the machine at `address` may have got it by DHCP: a DHCP message said so, or messages contradict each
     /// other.
-    pub fn may_be_from_dhcp(&self, address: Ipv4Addr) -> bool {
+    pub fn may_be_from_dhcp(&self, address: IpAddr) -> bool {
         let machines::Found { machine, standing } = self.known.at(address);
         machine.server.is_some() || standing == Standing::Contested
     }
@@ -172,7 +172,7 @@ impl Files {
     }
 
     /// The machine at `address`, for records; `None` if it is not known, or if several machines may have the address.
-    pub fn machine_at(&self, address: Ipv4Addr) -> Option<MachineId> {
+    pub fn machine_at(&self, address: IpAddr) -> Option<MachineId> {
         let machine = self.known.at(address).machine;
         let boot_state = self.boot_state();
         let entry = boot_state.machine(&machine);
@@ -187,7 +187,7 @@ impl Files {
     }
 
     /// The client at `address`, which sent its request to `server`.
-    pub fn requester(&self, address: Ipv4Addr, server: Ipv4Addr) -> Requester {
+    pub fn requester(&self, address: IpAddr, server: IpAddr) -> Requester {
         let machines::Found { machine, standing } = self.known.at(address);
         Requester { address, server, machine, standing }
     }
@@ -386,8 +386,8 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
 
-    const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
-    const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 77, 50));
+    const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 77, 1));
     const OWN: &str = "52-54-00-12-34-56";
 
     struct Bench {

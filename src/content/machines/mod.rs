@@ -9,7 +9,7 @@ mod machine;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -226,7 +226,9 @@ impl MachineTable {
 
     /// The machine at `address`. If the neighbour table of our own wire contradicts DHCP, the address is contested: any
     /// machine may be there.
-    pub fn at(&self, address: Ipv4Addr) -> Found {
+    pub fn at(&self, address: IpAddr) -> Found {
+        // Only DHCPv4 teaches machines, so none is known by an IPv6 address.
+        let IpAddr::V4(address) = address.to_canonical() else { return Found::default() };
         // Query the kernel before locking the tables, so that the DHCP loop never waits for it.
         let neighbour = self.neighbours.at(address);
         let found = {
@@ -240,7 +242,8 @@ impl MachineTable {
         };
         found.unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;
-            let (machine, event) = (None, Event::AmbiguousAddress { address, by_dhcp, other, on_wire });
+            let (machine, event) =
+                (None, Event::AmbiguousAddress { address: address.into(), by_dhcp, other, on_wire });
             let record = Record { at: self.recorder.now(), interface: None, machine, event };
             self.recorder.record(record);
             Found { machine: KnownMachine::default(), standing: Standing::Contested }
@@ -248,8 +251,11 @@ impl MachineTable {
     }
 
     /// Whether `address` belongs to this computer, so that no other machine sends from it.
-    pub fn is_own(&self, address: Ipv4Addr) -> bool {
-        self.neighbours.is_own(address)
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.neighbours.is_own(address),
+            IpAddr::V6(address) => address.is_loopback(),
+        }
     }
 
     /// Locks the tables, even if a thread panicked while it held them: each change leaves them consistent.

@@ -13,7 +13,8 @@ const AT: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 50);
 
 impl MachineTable {
     /// Makes `machine` the only machine at `address`.
-    pub fn learn(&self, address: Ipv4Addr, machine: KnownMachine) {
+    pub fn learn(&self, address: IpAddr, machine: KnownMachine) {
+        let IpAddr::V4(address) = address else { unreachable!("only DHCPv4 teaches machines") };
         let candidate = Candidate {
             mac: machine.mac,
             evidence: Evidence::Lease,
@@ -42,7 +43,7 @@ fn give(known: &MachineTable, candidate: Candidate) {
 }
 
 fn seen(known: &MachineTable) -> (Option<MacAddr>, Standing) {
-    let found = known.at(AT);
+    let found = known.at(AT.into());
     (found.machine.mac, found.standing)
 }
 
@@ -53,9 +54,12 @@ fn a_later_stage_adds_facts() {
     give(&known, Candidate { facts: Some(Box::new(firmware.clone())), ..lease(1, 60) });
     let loader = KnownMachine { host_name: Some("pc1".into()), ..machine(1) };
     give(&known, Candidate { facts: Some(Box::new(loader)), ..lease(1, 60) });
-    assert_eq!(known.at(AT).machine, KnownMachine { host_name: Some("pc1".into()), ..firmware.clone() });
+    assert_eq!(
+        known.at(AT.into()).machine,
+        KnownMachine { host_name: Some("pc1".into()), ..firmware.clone() }
+    );
     give(&known, Candidate { facts: None, ..lease(1, 60) });
-    assert_eq!(known.at(AT).machine.arch, firmware.arch, "after a renewal by the operating system");
+    assert_eq!(known.at(AT.into()).machine.arch, firmware.arch, "after a renewal by the operating system");
 }
 
 /// A message on our own wire.
@@ -93,7 +97,7 @@ fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
         ack.yiaddr = AT;
         ack.options.push(code::MESSAGE_TYPE, &[MessageType::Ack.number()]);
         known.record_answer(&request, (&ack, None), &book, Timestamp(0));
-        let machine = known.at(AT).machine;
+        let machine = known.at(AT.into()).machine;
         assert_eq!((machine.mac, machine.host_name.as_deref()), (Some(mac(7)), Some(expected)), "{name:?}");
     }
 }
@@ -126,7 +130,7 @@ fn r_35_a_host_name_that_is_only_in_the_discover_is_remembered_for_its_request()
             reply.options.push(code::MESSAGE_TYPE, &[answer.number()]);
             known.record_answer(&request, (&reply, None), &book, Timestamp(0));
         }
-        assert_eq!(known.at(AT).machine.host_name.as_deref(), expected, "a REQUEST with the id {xid}");
+        assert_eq!(known.at(AT.into()).machine.host_name.as_deref(), expected, "a REQUEST with the id {xid}");
     }
 }
 
@@ -196,7 +200,7 @@ fn s_01_leases_and_neighbours_override_claims() {
     give(&known, lease(1, 60));
     assert_eq!(seen(&known), (Some(mac(1)), Standing::Certain), "the lease book overrides it");
     known.claim(AT, KnownMachine { arch: Some(Arch::BIOS), ..machine(1) }, Evidence::Hint);
-    assert_eq!(known.at(AT).machine.arch, Some(Arch::BIOS), "the leaseholder adds facts");
+    assert_eq!(known.at(AT.into()).machine.arch, Some(Arch::BIOS), "the leaseholder adds facts");
 }
 
 #[test]
@@ -224,7 +228,11 @@ fn forged_claims_evict_no_lease() {
     assert_eq!(known.tables().claims.values.len(), MAX_CLAIMS);
     let beyond_a_router = Ipv4Addr::new(10, 200, 0, 1);
     known.claim(beyond_a_router, machine(2), Evidence::Overheard);
-    assert_eq!(known.at(beyond_a_router), Found::default(), "a contradicting claim may have been evicted");
+    assert_eq!(
+        known.at(beyond_a_router.into()),
+        Found::default(),
+        "a contradicting claim may have been evicted"
+    );
     known.neighbours.fix(beyond_a_router, Neighbour::At(vec![mac(2)]));
-    assert_eq!(known.at(beyond_a_router).standing, Standing::Certain);
+    assert_eq!(known.at(beyond_a_router.into()).standing, Standing::Certain);
 }

@@ -369,7 +369,6 @@ mod tests {
     use super::*;
     use crate::boot::loader::target::{Machine, Var};
     use std::fs;
-    use std::net::Ipv4Addr;
 
     struct Bench {
         base: tempfile::TempDir,
@@ -411,8 +410,8 @@ mod tests {
 
         fn facts(&self) -> Facts<'_> {
             Facts {
-                server: Ipv4Addr::new(192, 168, 77, 1),
-                ip: Some(Ipv4Addr::new(192, 168, 77, 50)),
+                server: [192, 168, 77, 1].into(),
+                ip: Some([192, 168, 77, 50].into()),
                 mac: "52:54:00:12:34:56".parse().ok(),
                 uuid: None,
                 arch: None,

@@ -1,6 +1,6 @@
 //! A requested template that is not rendered yet.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::mpsc;
 
 use serde_json::Value as Json;
@@ -31,8 +31,8 @@ pub struct Rendering {
 /// A copy of [`Facts`] that can be moved to another thread.
 #[derive(Debug)]
 struct Owned {
-    server: Ipv4Addr,
-    ip: Option<Ipv4Addr>,
+    server: IpAddr,
+    ip: Option<IpAddr>,
     mac: Option<MacAddr>,
     uuid: Option<Uuid>,
     arch: Option<Arch>,

@@ -204,19 +204,19 @@ fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
         message
     };
     bench.send(&boots(select(address)));
-    let machine = known.at(address).machine;
+    let machine = known.at(address.into()).machine;
     assert_eq!((machine.mac, machine.arch), (Some(MacAddr([2, 0, 0, 0, 0, 1])), Some(Arch::UEFI_X64)));
     assert_eq!(machine.host_name.as_deref(), Some("pc1"));
     // The machine's system renews, and then another machine's system gets the address.
     let mut renewal = message(MessageType::Request, &[]);
     renewal.ciaddr = address;
     bench.send(&renewal);
-    assert_eq!(known.at(address).machine, machine);
+    assert_eq!(known.at(address.into()).machine, machine);
     bench.server.engine.book = LeaseBook::new(bench.server.engine.settings.pools());
     let mut other = select(address);
     other.chaddr[5] = 2;
     bench.send(&other);
-    let found = known.at(address);
+    let found = known.at(address.into());
     assert_eq!(
         (found.machine, found.standing),
         (KnownMachine::default(), Standing::Contested),

@@ -1,6 +1,6 @@
 //! Decides which requests are answered at all: by the client's address, and for browsers by their name for this server.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::config::Config;
 use crate::event::HttpRefusal;
@@ -30,12 +30,14 @@ impl Admission {
     }
 
     /// Whether a client at `address` is admitted: as for TFTP, and also this computer over loopback.
-    pub fn admits(&self, address: Ipv4Addr) -> bool {
+    pub fn admits(&self, address: IpAddr) -> bool {
         let Some(now) = &self.now else { return true };
         let now = now.borrow();
-        let allow = now.config.http.iter().flat_map(|http| &http.allow);
+        let mut networks =
+            now.config.http.iter().flat_map(|http| &http.allow).chain(&now.interfaces.networks);
+        let address = address.to_canonical();
         address.is_loopback()
-            || allow.chain(&now.interfaces.networks).any(|network| network.contains(address))
+            || matches!(address, IpAddr::V4(address) if networks.any(|network| network.contains(address)))
     }
 
     /// Refuses a browser's request that uses a foreign name for this server. A web page's owner can point such a name

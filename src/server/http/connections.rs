@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::pending;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+
+use crate::types::limit_key;
 
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +57,7 @@ struct Inner {
 struct Table {
     next: u64,
     open: HashMap<u64, Entry>,
-    by_address: HashMap<Ipv4Addr, usize>,
+    by_address: HashMap<IpAddr, usize>,
     /// Idle connections, by the time in milliseconds when they became idle, and their number.
     idle: BTreeSet<(u64, u64)>,
     /// The stalled connections that the last scan found, the longest stalled last.
@@ -66,7 +68,7 @@ struct Table {
 
 #[derive(Debug)]
 struct Entry {
-    address: Ipv4Addr,
+    address: IpAddr,
     idle_since: Option<u64>,
     signal: Arc<Signal>,
 }
@@ -108,7 +110,8 @@ impl Connections {
 
     /// Registers a connection from `address`. At the total limit, the longest idle connection is evicted, otherwise the
     /// longest stalled one. `None` if there is none of either, or if `address` has reached its limit.
-    pub(super) fn admit(&self, address: Ipv4Addr) -> Option<Slot> {
+    pub(super) fn admit(&self, address: IpAddr) -> Option<Slot> {
+        let address = limit_key(address);
         let now = self.now();
         let Limits { all, stalled, .. } = self.0.limits;
         let of_one = self.0.of_one.load(Ordering::Relaxed);
@@ -251,13 +254,14 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
     fn connections(all: usize, of_one: usize) -> Connections {
         Connections::new(Limits { all, of_one, stalled: Duration::from_millis(50), ..Limits::DEFAULT })
     }
 
-    fn address(n: u32) -> Ipv4Addr {
-        Ipv4Addr::from_bits(0x0a00_0000 + n)
+    fn address(n: u32) -> IpAddr {
+        Ipv4Addr::from_bits(0x0a00_0000 + n).into()
     }
 
     fn was_evicted(slot: &Slot) -> bool {

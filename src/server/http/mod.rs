@@ -17,7 +17,7 @@ pub mod threads;
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use std::pin::pin;
 use std::time::Duration;
@@ -66,16 +66,15 @@ pub async fn serve(
             () = &mut closed => break,
         };
         match accepted {
-            Ok((stream, SocketAddr::V4(peer))) => {
+            Ok((stream, peer)) => {
                 let service = service.clone();
-                match service.connections.admit(*peer.ip()) {
+                match service.connections.admit(peer.ip()) {
                     Some(slot) => {
                         tasks.spawn(async move { serve_connection(stream, peer, &service, &slot).await });
                     }
                     None => refuse_busy(stream, peer, service, &mut tasks),
                 }
             }
-            Ok((_, SocketAddr::V6(_))) => {}
             Err(error) => {
                 // There may be no descriptor left.
                 service.connections.make_room();
@@ -92,13 +91,13 @@ pub async fn serve(
 }
 
 /// Answers requests one after another, until the client or an error ends the connection.
-async fn serve_connection(mut stream: TcpStream, peer: SocketAddrV4, service: &Service, slot: &Slot) {
+async fn serve_connection(mut stream: TcpStream, peer: SocketAddr, service: &Service, slot: &Slot) {
     // Responses are written in whole pieces, so waiting for more data would only delay boots.
     let _ = stream.set_nodelay(true);
     send::keep_short(&stream);
-    // Listeners are bound to IPv4 addresses, so a connection without an IPv4 address has already ended.
-    let Ok(SocketAddr::V4(server)) = stream.local_addr() else { return };
-    let endpoints = Endpoints { peer, server: *server.ip() };
+    // A connection without an address has already ended.
+    let Ok(server) = stream.local_addr() else { return };
+    let endpoints = Endpoints { peer, server: server.ip() };
     let mut buffer = Vec::with_capacity(HEAD_ROOM);
     let mut is_first = true;
     loop {
@@ -114,7 +113,7 @@ async fn serve_connection(mut stream: TcpStream, peer: SocketAddrV4, service: &S
             Ok(request) => request,
             Err(bad) => return refuse_and_close(stream, peer, bad.into(), service, slot).await,
         };
-        if !service.admission.admits(*peer.ip()) {
+        if !service.admission.admits(peer.ip()) {
             return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service, slot).await;
         }
         if request.body_length().is_some_and(|length| length > routes::BODY_LIMIT) {
@@ -169,7 +168,7 @@ async fn respond(
     let file = content.name().to_owned();
     if is_file {
         let count = sent.map_or_else(|stopped| stopped.bytes, |()| wanted);
-        service.files.sent(&file, begin..begin + count, resource.size, *peer.ip());
+        service.files.sent(&file, begin..begin + count, resource.size, peer.ip());
     }
     service.record(match sent {
         Ok(()) if is_file => {
@@ -193,7 +192,7 @@ async fn open(
     if name.iter().all(|byte| *byte == b'/') {
         return Err(HttpRefusal::NotFound);
     }
-    let requester = service.files.requester(*peer.ip(), server);
+    let requester = service.files.requester(peer.ip(), server);
     let content = service.files.find(&name, &requester)?.content().await?;
     let resource = match &content {
         Content::File(OpenFile { file, size, name, .. }) => {

@@ -1,7 +1,7 @@
 //! Error responses that end a connection, so that the client can still read the reason.
 
 use std::future::Future;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -25,14 +25,14 @@ const LINGER_BYTES: usize = 1 << 20;
 /// that it has not sent yet, and closing a connection with an unread request resets it.
 pub(super) fn refuse_busy(
     mut stream: TcpStream,
-    peer: SocketAddrV4,
+    peer: SocketAddr,
     service: Service,
     tasks: &mut JoinSet<()>,
 ) {
     service.refused("", peer, HttpRefusal::Busy);
     let Limits { refused, refused_per_client, .. } = *service.connections.limits();
     let (status, why) = status_and_text(HttpRefusal::Busy);
-    let Some(share) = service.refused.take(*peer.ip(), refused, refused_per_client) else {
+    let Some(share) = service.refused.take(peer.ip(), refused, refused_per_client) else {
         // A new connection's send buffer is empty, so this write does not wait.
         let _ = stream.try_write(&refusal(status, why, None, now()));
         return;
@@ -61,7 +61,7 @@ pub(super) async fn unless_evicted(slot: &Slot, work: impl Future<Output = ()>) 
 /// Sends an error and closes the connection, because the start of the next request is unknown.
 pub(super) async fn refuse_and_close(
     mut stream: TcpStream,
-    peer: SocketAddrV4,
+    peer: SocketAddr,
     reason: HttpRefusal,
     service: &Service,
     slot: &Slot,

@@ -2,7 +2,7 @@
 //! after the response, because a general library handles bodies, their encodings and limits well.
 
 use std::io::Cursor;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -37,9 +37,9 @@ pub(super) const BODY_LIMIT: u64 = 64 << 10;
 /// The client that sent a request, and the service that received it.
 #[derive(Clone)]
 struct Client {
-    peer: SocketAddrV4,
+    peer: SocketAddr,
     /// Our address that the client connected to.
-    server: Ipv4Addr,
+    server: IpAddr,
     service: Service,
     /// The text that answers the request, until the connection has sent it.
     answer: Arc<Mutex<Option<TextAnswer>>>,
@@ -140,7 +140,7 @@ async fn done(
     if is_of_browser(&headers) {
         return refuse(&client, &uri, HttpRefusal::Browser);
     }
-    let (files, address) = (client.service.files.clone(), *client.peer.ip());
+    let (files, address) = (client.service.files.clone(), client.peer.ip());
     let Ok(mac) = mac.parse::<MacAddr>() else { return refuse(&client, &uri, HttpRefusal::NotFound) };
     // This blocks until the change is on disk.
     match spawn_blocking(move || files.done(mac, address)).await {
@@ -191,8 +191,7 @@ async fn rendered(
 ) -> Result<Content, HttpRefusal> {
     let name = target::name(&uri.to_string()).map_err(|_| HttpRefusal::BadRequest)?;
     let files = &client.service.files;
-    let Found::Rendering(rendering) =
-        files.find(&name, &files.requester(*client.peer.ip(), client.server))?
+    let Found::Rendering(rendering) = files.find(&name, &files.requester(client.peer.ip(), client.server))?
     else {
         return Err(HttpRefusal::Method);
     };

@@ -1,7 +1,7 @@
 //! The state that all connections of the HTTP server share, and the listening sockets. `threads.rs` makes it once for all
 //! listeners.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -38,9 +38,9 @@ pub struct Service {
 /// The addresses of both ends of a connection.
 #[derive(Clone, Copy)]
 pub(super) struct Endpoints {
-    pub(super) peer: SocketAddrV4,
+    pub(super) peer: SocketAddr,
     /// The server's address that the client connected to.
-    pub(super) server: Ipv4Addr,
+    pub(super) server: IpAddr,
 }
 
 /// Time limits for clients.
@@ -81,11 +81,11 @@ impl Service {
     }
 
     pub(super) fn record(&self, event: Event) {
-        let machine = event.peer().and_then(|peer| self.files.machine_at(*peer.ip()));
+        let machine = event.peer().and_then(|peer| self.files.machine_at(peer.ip()));
         self.recorder.record(Record { at: self.recorder.now(), interface: None, machine, event });
     }
 
-    pub(super) fn refused(&self, name: &str, peer: SocketAddrV4, reason: HttpRefusal) {
+    pub(super) fn refused(&self, name: &str, peer: SocketAddr, reason: HttpRefusal) {
         self.record(Event::HttpRefused { name: name.to_owned(), peer, reason });
     }
 }
@@ -94,9 +94,13 @@ impl Service {
 ///
 /// # Errors
 /// An explanation why it cannot be bound.
-pub fn bind(address: SocketAddrV4) -> Result<std::net::TcpListener, StartError> {
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, StartError> {
     let listen = || {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
         // Connections of a previous server process may still be closing.
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;

@@ -1,7 +1,7 @@
 //! Clients over loopback: slow, faulty and old ones. The clock is real; 5 s of the server are 0.3 s here.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Site {
         std::fs::write(folder.path().join("empty"), "").unwrap();
         File::create(folder.path().join("large")).unwrap().set_len(64 << 20).unwrap();
         let service = service(Catalog::open(folder.path()).unwrap());
-        let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let address = listener.local_addr().unwrap();
         Site { folder, address, server: tokio::spawn(serve(listener, service, std::future::pending())) }
     }
@@ -109,7 +109,7 @@ fn get(path: &str) -> String {
 
 #[test]
 fn connections_do_not_use_bbr() {
-    let listener = bind(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
     let used = socket2::SockRef::from(&listener).tcp_congestion().unwrap();
     let default = std::fs::read("/proc/sys/net/ipv4/tcp_congestion_control").unwrap();
     let wanted = if default.starts_with(b"bbr") { b"reno" } else { default.trim_ascii_end() };
@@ -383,7 +383,7 @@ async fn the_last_file_over_http_ends_once() {
     let boot_state = BootState::in_memory(&crate::config::load(yaml).unwrap());
     let known = MachineTable::default();
     let machine = KnownMachine { mac: "02:00:00:00:00:01".parse().ok(), ..KnownMachine::default() };
-    known.learn(Ipv4Addr::LOCALHOST, machine);
+    known.learn(Ipv4Addr::LOCALHOST.into(), machine);
     let site = Site::with(SHORT, |catalog| Files::new(catalog, known).with_boot_state(boot_state));
     let part = |range: &str| {
         format!("GET /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nRange: bytes={range}\r\n\r\n")

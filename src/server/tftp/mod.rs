@@ -6,7 +6,7 @@ pub mod upload;
 mod upload_slots;
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -87,12 +87,12 @@ impl Transfers {
         let (recorder, sent_by, ports) = (recorder.clone(), files.clone(), settings.ports);
         let record = move |event: Event| {
             if let Event::TftpSent { file, peer, bytes, .. } = &event {
-                sent_by.sent(file, 0..*bytes, *bytes, *peer.ip());
+                sent_by.sent(file, 0..*bytes, *bytes, peer.ip());
             }
             // Any host may send datagrams that get no answer, at any rate, so these cost no lookup.
             let machine = match &event {
                 Event::TftpUnanswered { .. } => None,
-                event => event.peer().and_then(|peer| sent_by.machine_at(*peer.ip())),
+                event => event.peer().and_then(|peer| sent_by.machine_at(peer.ip())),
             };
             recorder.record(Record { at: recorder.now(), interface: None, machine, event });
         };
@@ -288,7 +288,7 @@ fn update_listeners(
     served: &Served,
 ) -> (bool, Vec<StartError>) {
     const ETHERNET_MTU: u32 = 1500;
-    let mtu_of = |address: &SocketAddrV4| served.with_address(*address.ip()).map(|interface| interface.mtu);
+    let mtu_of = |address: &SocketAddr| served.with_address(address.ip()).map(|interface| interface.mtu);
     let wanted = listen_addresses(&settings.listen, settings.port, served);
     let (mut changed, refused) = update(listeners, &wanted, |address| {
         let socket = native::listen(address)

@@ -2,7 +2,7 @@
 //! writes and syncs the file without delaying other clients. `native/request.rs` starts them.
 
 use std::io;
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -68,7 +68,7 @@ pub struct Granted {
     /// `None` once the file has its final name, or is discarded.
     file: Option<UploadFile>,
     name: String,
-    peer: SocketAddrV4,
+    peer: SocketAddr,
     block_size: u16,
     /// `None` once the file is stored.
     slot: Option<UploadSlot>,
@@ -104,17 +104,17 @@ impl Uploads {
         &self,
         request: &Request<'_>,
         datagram: &[u8],
-        peer: SocketAddrV4,
+        peer: SocketAddr,
         block_size: u16,
     ) -> Result<Granted, Refusal> {
         let name = BootName::parse(request.name).map_err(|_| Refusal::BadName)?;
         if self.threads.running() >= MAX_THREADS {
             return Err(Refusal::Busy);
         }
-        let slot = Some(self.under_way.take(*peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
+        let slot = Some(self.under_way.take(peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
-        let file = Some(self.folder.create(&name, *peer.ip())?);
+        let file = Some(self.folder.create(&name, peer.ip())?);
         let (name, threads) = (name.as_str().to_owned(), Arc::clone(&self.threads));
         let request = datagram.into();
         Ok(Granted {
@@ -297,7 +297,7 @@ mod tests {
         }
 
         fn grant(&self, name: &str, options: Options) -> Result<Granted, Refusal> {
-            let std::net::SocketAddr::V4(peer) = self.client.local_addr().unwrap() else { unreachable!() };
+            let peer = self.client.local_addr().unwrap();
             let request = Request { name: name.as_bytes(), mode: Mode::Octet, options };
             self.uploads.grant(&request, &Packet::Wrq(request).encode(), peer, 1468)
         }
@@ -464,7 +464,7 @@ mod tests {
             // A port without a client, which sends no error.
             let silent = UdpSocket::bind((Ipv4Addr::new(127, 0, 7, n), 0)).unwrap();
             socket.connect(silent.local_addr().unwrap()).unwrap();
-            let std::net::SocketAddr::V4(peer) = silent.local_addr().unwrap() else { unreachable!() };
+            let peer = silent.local_addr().unwrap();
             let events = bench.events.0.clone();
             let granted = bench.uploads.grant(&request, &Packet::Wrq(request).encode(), peer, 1468).unwrap();
             granted.receive(socket, move |event| events.send(event).unwrap(), |_| {}).unwrap();

@@ -1,12 +1,14 @@
 //! Limits the number of concurrent uploads over TFTP, in total and per client. `upload.rs` takes a slot for each upload
 //! until the file is stored.
 
-use std::net::{Ipv4Addr, Shutdown, UdpSocket};
+use std::net::{IpAddr, Shutdown, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
+
+use crate::types::limit_key;
 
 /// Maximum number of concurrent uploads.
 pub const MAX_UPLOADS: usize = 16;
@@ -28,7 +30,7 @@ struct State {
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    address: Ipv4Addr,
+    address: IpAddr,
     began: Instant,
     /// The time of the last new block; `None` before the first one, when the address may be forged.
     last_block: Option<Instant>,
@@ -48,7 +50,8 @@ pub(super) struct UploadSlot {
 impl UploadSlots {
     /// Takes a slot for an upload of `address`. At a limit an upload is evicted: the oldest without a block, otherwise
     /// the longest silent one. `None` if all make progress.
-    pub(super) fn take(&self, address: Ipv4Addr, now: Instant) -> Option<UploadSlot> {
+    pub(super) fn take(&self, address: IpAddr, now: Instant) -> Option<UploadSlot> {
+        let address = limit_key(address);
         let mut state = self.state();
         let of_one = state.entries.iter().filter(|entries| entries.address == address).count();
         if of_one >= MAX_OF_ONE {
@@ -135,8 +138,8 @@ mod tests {
         }
     }
 
-    fn address(n: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, n)
+    fn address(n: u8) -> IpAddr {
+        [10, 0, 0, n].into()
     }
 
     #[test]

@@ -4,10 +4,9 @@
 //! every machine. A script is returned whole or not at all.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use crate::boot::fetch::SERVER;
-use crate::boot::fetch::Served;
+use crate::boot::fetch::{SERVER, Served, host};
 use crate::boot::loader::escape::shell_word;
 use crate::boot::loader::facts::Facts;
 use crate::boot::loader::target::{BootAction, Target, Targets, is_url};
@@ -66,8 +65,8 @@ pub fn script(
 }
 
 /// Generates an iPXE script that continues with another one: a file under boot-images/ or a URL.
-pub fn chain(script: &str, server: Ipv4Addr, served: Served) -> String {
-    let script = script.replace(SERVER, &server.to_string());
+pub fn chain(script: &str, server: IpAddr, served: Served) -> String {
+    let script = script.replace(SERVER, &host(server));
     let url = if is_url(&script) { script } else { served.url(server, &script) };
     format!("#!ipxe\nchain --replace {url} || goto failed\n{}", ipxe_failed(&url))
 }
@@ -227,7 +226,7 @@ pub fn ipxe_problem(text: &str) -> Option<String> {
 }
 
 /// Returns `name` in the syntax of this loader; `None` if the loader does not support the protocol of the URL.
-fn located(loader: Loader, name: &str, server: Ipv4Addr, served: Served) -> Option<String> {
+fn located(loader: Loader, name: &str, server: IpAddr, served: Served) -> Option<String> {
     let name = name.replace('\\', "/");
     if !is_url(&name) {
         return Some(match loader {

@@ -32,7 +32,7 @@ fn targets() -> Targets {
 
 fn facts() -> Facts<'static> {
     Facts {
-        server: Ipv4Addr::new(192, 168, 77, 1),
+        server: IpAddr::from([192, 168, 77, 1]),
         ip: None,
         mac: "52:54:00:12:34:56".parse().ok(),
         uuid: None,
@@ -220,7 +220,7 @@ fn grub_words_have_no_quotes() {
 
 #[test]
 fn a_script_can_chain_to_another() {
-    let server = Ipv4Addr::new(192, 168, 77, 1);
+    let server = IpAddr::from([192, 168, 77, 1]);
     assert!(
         chain("x.ipxe", server, HTTP)
             .starts_with("#!ipxe\nchain --replace http://192.168.77.1/x.ipxe || goto failed\n")

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use super::findings::Findings;
@@ -18,7 +18,7 @@ const PART: &str = "ports";
 /// A port that the server binds.
 struct Port {
     protocol: Protocol,
-    address: SocketAddrV4,
+    address: SocketAddr,
     key: &'static str,
     /// Whether the server starts without it.
     is_optional: bool,
@@ -83,7 +83,7 @@ fn explain(port: &Port, loaded: &Loaded, error: &io::Error) -> String {
 
 /// The ports that the server would bind now.
 fn ports(config: &Config) -> Vec<Port> {
-    let any = |port| SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
+    let any = |port| SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
     let mut ports = Vec::new();
     let mut udp = |address, key, is_optional| {
         ports.push(Port { protocol: Protocol::Udp, address, key, is_optional });
@@ -106,12 +106,12 @@ fn ports(config: &Config) -> Vec<Port> {
     if let Some(tftp) = &config.tftp {
         addresses(&tftp.listen)
             .into_iter()
-            .for_each(|to| udp(SocketAddrV4::new(to, tftp.port), "tftp.port", false));
+            .for_each(|to| udp(SocketAddr::from((to, tftp.port)), "tftp.port", false));
     }
     if let Some(http) = &config.http {
         ports.extend(addresses(&http.listen).into_iter().map(|to| Port {
             protocol: Protocol::Tcp,
-            address: SocketAddrV4::new(to, http.port),
+            address: SocketAddr::from((to, http.port)),
             key: "http.port",
             is_optional: false,
         }));

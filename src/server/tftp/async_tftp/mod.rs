@@ -20,7 +20,7 @@
 mod progress;
 
 use std::io::{self, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::pin::Pin;
@@ -130,7 +130,7 @@ where
     let block = limits.block_size_for(mtu);
     // The crate reads a whole window into memory for each transfer.
     let window = limits.window_for(block);
-    let server = *v4(&socket.local_addr()?).map_err(|_| io::ErrorKind::Unsupported)?.ip();
+    let server = socket.local_addr()?.ip();
     loop {
         let server = TftpServerBuilder::with_handler(FileHandler { service: service.clone(), server })
             .std_socket(socket.try_clone()?)
@@ -162,7 +162,7 @@ fn into_io(error: async_tftp::Error) -> io::Error {
 struct FileHandler<F> {
     service: Service<F>,
     /// The address of the socket.
-    server: Ipv4Addr,
+    server: IpAddr,
 }
 
 impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for FileHandler<F> {
@@ -176,7 +176,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for FileHandler<F> {
         path: &Path,
     ) -> Result<(Transfer<F>, Option<u64>), Reply> {
         let asked = path.as_os_str().as_bytes();
-        let peer = v4(client)?;
+        let peer = *client;
         let service = &self.service;
         let admitted = service.admit(peer, self.server, asked);
         let (found, share) = admitted.map_err(|reason| service.refuse(peer, asked, reason))?;
@@ -208,7 +208,7 @@ impl<F: Fn(Event) + Clone + Send + Sync + 'static> Handler for FileHandler<F> {
         path: &Path,
         _size: Option<u64>,
     ) -> Result<Vec<u8>, Reply> {
-        Err(self.service.refuse(v4(client)?, path.as_os_str().as_bytes(), Refusal::Upload))
+        Err(self.service.refuse(*client, path.as_os_str().as_bytes(), Refusal::Upload))
     }
 }
 
@@ -221,18 +221,18 @@ impl<F> Service<F> {
 }
 
 impl<F: Fn(Event)> Service<F> {
-    fn admit(&self, peer: SocketAddrV4, server: Ipv4Addr, asked: &[u8]) -> Result<(Found, Share), Refusal> {
+    fn admit(&self, peer: SocketAddr, server: IpAddr, asked: &[u8]) -> Result<(Found, Share), Refusal> {
         let limits = self.limits();
-        if !limits.admits(*peer.ip(), &self.now.borrow().interfaces.networks) {
+        if !limits.admits(peer.ip(), &self.now.borrow().interfaces.networks) {
             return Err(Refusal::NotAllowed);
         }
         let limit = if self.closing.load(Ordering::Acquire) { 0 } else { limits.max_transfers };
         let of_one = limits.max_per_client;
-        let share = self.under_way.take(*peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
-        Ok((self.files.find(asked, &self.files.requester(*peer.ip(), server))?, share))
+        let share = self.under_way.take(peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
+        Ok((self.files.find(asked, &self.files.requester(peer.ip(), server))?, share))
     }
 
-    fn refuse(&self, peer: SocketAddrV4, asked: &[u8], reason: Refusal) -> Reply {
+    fn refuse(&self, peer: SocketAddr, asked: &[u8], reason: Refusal) -> Reply {
         let name = String::from_utf8_lossy(asked).into_owned();
         (self.record)(Event::TftpRefused { name, peer, reason });
         reply(reason)
@@ -258,14 +258,6 @@ fn reply(reason: Refusal) -> Reply {
     }
 }
 
-/// The client's IPv4 address. lanboot's sockets are IPv4, so there is no other.
-fn v4(client: &SocketAddr) -> Result<SocketAddrV4, Reply> {
-    match client {
-        SocketAddr::V4(peer) => Ok(*peer),
-        SocketAddr::V6(_) => Err(Reply::PermissionDenied),
-    }
-}
-
 /// A file that is being sent. The crate drops it when the transfer ends for any reason, and only then the result can be
 /// recorded.
 struct Transfer<F: Fn(Event)> {
@@ -274,7 +266,7 @@ struct Transfer<F: Fn(Event)> {
     pending: Option<oneshot::Receiver<Result<Content, Refusal>>>,
     /// Whether rendering failed and this was recorded.
     is_refused: bool,
-    peer: SocketAddrV4,
+    peer: SocketAddr,
     progress: Progress,
     began: Instant,
     record: F,
@@ -282,7 +274,7 @@ struct Transfer<F: Fn(Event)> {
 }
 
 impl<F: Fn(Event)> Transfer<F> {
-    fn new(content: Content, peer: SocketAddrV4, share: Share, record: F) -> Transfer<F> {
+    fn new(content: Content, peer: SocketAddr, share: Share, record: F) -> Transfer<F> {
         let now = Instant::now();
         Transfer {
             content: BufReader::with_capacity(READ_AHEAD, ContentReader { content, at: 0 }),
@@ -378,11 +370,11 @@ mod tests {
         let events = Arc::new(Mutex::new(Vec::new()));
         let under_way = Quota::default();
         let seen = events.clone();
-        let peer = SocketAddrV4::new([127, 0, 0, 1].into(), 9);
-        let share = under_way.take(*peer.ip(), 1, 1).unwrap();
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        let share = under_way.take(peer.ip(), 1, 1).unwrap();
         let record = move |event| seen.lock().unwrap().push(event);
         let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, share, record);
-        assert!(under_way.take(*peer.ip(), 1, 1).is_none(), "the only share is in use");
+        assert!(under_way.take(peer.ip(), 1, 1).is_none(), "the only share is in use");
         let mut buf = [0; 512];
         for expected in [512, 88] {
             let count = transfer.content.read(&mut buf).unwrap();

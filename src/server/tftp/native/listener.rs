@@ -1,6 +1,6 @@
 //! The listeners of the TFTP server, and everything that their transfers need.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 
 use super::send::SendMethod;
@@ -25,7 +25,7 @@ pub struct Service<F> {
 
 impl<F> Service<F> {
     /// Whether `client` is allowed to send requests.
-    pub(super) fn admits(&self, client: Ipv4Addr) -> bool {
+    pub(super) fn admits(&self, client: IpAddr) -> bool {
         let now = self.now.borrow();
         now.config.tftp.as_ref().is_some_and(|tftp| tftp.limits.admits(client, &now.interfaces.networks))
     }
@@ -41,7 +41,7 @@ impl<F> Service<F> {
     /// segmentation offload (veth, bridges, virtio), packet sockets receive the uncut buffer. Firmware may read from a
     /// packet socket, and any machine with a DHCP lease may be firmware. All other clients use UDP sockets, which work
     /// with it.
-    pub(super) fn best_send_method(&self, interface: u32, client: Ipv4Addr) -> SendMethod {
+    pub(super) fn best_send_method(&self, interface: u32, client: IpAddr) -> SendMethod {
         let is_cut =
             || self.now.borrow().interfaces.get(interface).is_some_and(|interface| interface.cuts_offload);
         if is_cut() || !self.files.may_be_from_dhcp(client) {

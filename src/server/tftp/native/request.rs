@@ -37,7 +37,7 @@ pub struct Arrival<'a> {
 
 impl Arrival<'_> {
     fn flow(&self) -> Flow {
-        Flow { peer: self.envelope.source, local: self.envelope.local }
+        Flow { peer: self.envelope.source.into(), local: self.envelope.local.into() }
     }
 
     fn hash(&self) -> u64 {
@@ -62,7 +62,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let packet = if is_whole { Packet::decode(datagram) } else { Err(BadPacket::TooLong) };
         let outcome = match packet {
             _ if envelope.destination != envelope.local => Err(Unanswered::Broadcast),
-            _ if is_request && !self.service.admits(*flow.peer.ip()) => Err(Unanswered::NotAllowed),
+            _ if is_request && !self.service.admits(flow.peer.ip()) => Err(Unanswered::NotAllowed),
             _ if is_request && self.shared.is_closing() => Err(Unanswered::ServerStops),
             Ok(Packet::Rrq(request)) => {
                 let outcome = self.read_request(arrival, &request);
@@ -91,7 +91,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
 
     fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let flow = arrival.flow();
-        let requester = self.service.files.requester(*flow.peer.ip(), flow.local);
+        let requester = self.service.files.requester(flow.peer.ip(), flow.local);
         match self.service.files.find(request.name, &requester)? {
             Found::Content(content) => {
                 let id = self.admit(arrival)?;
@@ -155,8 +155,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         let granted = negotiate(&request.options, size, &self.service.limits(), mtu);
         let source =
             Source::new(content, request.mode, granted.block_size, id.serial, &self.shared.read_cache);
-        let best_method =
-            self.service.best_send_method(arrival.envelope.interface, *arrival.flow().peer.ip());
+        let best_method = self.service.best_send_method(arrival.envelope.interface, arrival.flow().peer.ip());
         let (session, step) = Session::start(id, granted, source, (link, best_method), now);
         let token = self.sessions.insert(session);
         self.register(token);
@@ -313,7 +312,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     /// Sends an error to the sender of a request, unless its network got too many errors.
     fn send_error(&self, arrival: Arrival<'_>, error: &Packet<'_>) -> Result<(), Unanswered> {
         let Flow { peer, local } = arrival.flow();
-        if !self.shared.table().may_send_error(*peer.ip(), arrival.now) {
+        if !self.shared.table().may_send_error(peer.ip(), arrival.now) {
             return Err(Unanswered::ErrorRate);
         }
         let from = self.errors.as_ref().unwrap_or(&arrival.listener.socket);

@@ -136,7 +136,7 @@ mod tests {
     use crate::event::Refusal;
     use crate::tftp::refusal::error;
     use crate::wire::tftp::{Options, Packet};
-    use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+    use std::net::{Ipv4Addr, UdpSocket};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -179,8 +179,8 @@ mod tests {
     #[test]
     fn one_port_for_all_sends_the_same() {
         let (a, b) = pair();
-        let SocketAddr::V4(peer) = b.local_addr().unwrap() else { unreachable!("IPv4") };
-        let link = Link::Shared { socket: Arc::new(a), local: Ipv4Addr::LOCALHOST, peer };
+        let (local, peer) = (Ipv4Addr::LOCALHOST.into(), b.local_addr().unwrap());
+        let link = Link::Shared { socket: Arc::new(a), local, peer };
         for mut method in [prepare(&link, SendMethod::Segments, 8), SendMethod::Messages, SendMethod::Single]
         {
             let datagrams = b"12345678abcdefgh1234";

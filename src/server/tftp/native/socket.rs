@@ -7,15 +7,14 @@
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessage, MsgFlags, SockaddrIn, getsockopt, recv, send, sendmsg, setsockopt, sockopt,
-};
-use rustix::net::sockopt::{Ipv4PathMtuDiscovery, set_ip_mtu_discover};
+use nix::libc::{in6_addr, in6_pktinfo};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, recv, send, sendmsg, setsockopt, sockopt};
+use rustix::net::sockopt::{Ipv4PathMtuDiscovery, ip_mtu, ipv6_mtu, set_ip_mtu_discover};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::datagram::packet_info;
@@ -29,9 +28,9 @@ const REQUEST_QUEUE: usize = 8 << 20;
 const SEND_QUEUE: usize = 4 << 20;
 
 /// Opens a listener at `address`.
-pub fn listen(address: SocketAddrV4) -> io::Result<UdpSocket> {
-    let socket = open()?;
-    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+pub fn listen(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = open(address.ip())?;
+    report_addresses(&socket, address.ip())?;
     // The kernel caps this at net.core.rmem_max and wmem_max, except for root.
     if setsockopt(&socket, sockopt::RcvBufForce, &REQUEST_QUEUE).is_err() {
         socket.set_recv_buffer_size(REQUEST_QUEUE)?;
@@ -43,11 +42,30 @@ pub fn listen(address: SocketAddrV4) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Opens a non-blocking UDP socket that never sets don't-fragment, because boot ROMs and tunnels fail with it.
-fn open() -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
-    set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
+/// Opens a non-blocking UDP socket for the protocol of `local`. It never sets don't-fragment, because boot ROMs and
+/// tunnels fail with it; IPv6 has no such flag.
+fn open(local: IpAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(SocketAddr::new(local, 0));
+    let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    if local.is_ipv4() {
+        set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
+    }
     Ok(socket)
+}
+
+/// Makes the kernel report the address that each datagram was sent to.
+fn report_addresses(socket: &Socket, local: IpAddr) -> nix::Result<()> {
+    match local {
+        IpAddr::V4(_) => setsockopt(socket, sockopt::Ipv4PacketInfo, &true),
+        IpAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true),
+    }
+}
+
+fn unspecified(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// Empties the queue of a socket that was reconnected: its packets came from the previous client.
@@ -64,13 +82,13 @@ fn forget_received(connected: &Socket) {
 
 /// Opens a second socket at the port of `holder`, bound to our address `local` (unspecified: all). The kernel passes a
 /// datagram to the socket that is connected to its sender, or else to an unconnected one.
-fn open_at_port_of(holder: &UdpSocket, local: Ipv4Addr) -> io::Result<Socket> {
-    let socket = open()?;
+fn open_at_port_of(holder: &UdpSocket, local: IpAddr) -> io::Result<Socket> {
+    let socket = open(local)?;
     let port = holder.local_addr()?.port();
     // Both sockets must allow address reuse. `holder` allows it only now, so that no other program joins its port.
     setsockopt(holder, sockopt::ReuseAddr, &true)?;
     let bound =
-        socket.set_reuse_address(true).and_then(|()| socket.bind(&SocketAddrV4::new(local, port).into()));
+        socket.set_reuse_address(true).and_then(|()| socket.bind(&SocketAddr::new(local, port).into()));
     setsockopt(holder, sockopt::ReuseAddr, &false)?;
     bound.map(|()| socket)
 }
@@ -79,8 +97,8 @@ fn open_at_port_of(holder: &UdpSocket, local: Ipv4Addr) -> io::Result<Socket> {
 /// For uploads with a single port, which need their own socket.
 pub fn at_port_of(
     listener: &UdpSocket,
-    local: Ipv4Addr,
-    peer: SocketAddrV4,
+    local: IpAddr,
+    peer: SocketAddr,
 ) -> io::Result<(UdpSocket, Option<u32>)> {
     let socket = open_at_port_of(listener, local)?;
     socket.connect(&peer.into())?;
@@ -92,8 +110,9 @@ pub fn at_port_of(
 /// address, so that the kernel still finds the transfer's socket quickly for each packet of the client (early
 /// demultiplexing).
 pub fn for_unknown_tids(transfer: &UdpSocket) -> io::Result<UdpSocket> {
-    let socket = open_at_port_of(transfer, Ipv4Addr::UNSPECIFIED)?;
-    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    let any = unspecified(transfer.local_addr()?.ip());
+    let socket = open_at_port_of(transfer, any)?;
+    report_addresses(&socket, any)?;
     // The smallest queue, so that a flood takes no memory.
     socket.set_recv_buffer_size(0)?;
     Ok(socket.into())
@@ -102,22 +121,24 @@ pub fn for_unknown_tids(transfer: &UdpSocket) -> io::Result<UdpSocket> {
 /// Opens a socket for sending errors. It does not use the port of a listener (RFC 1350 section 4), and is opened before
 /// descriptors run out. It is never read.
 pub fn open_for_errors() -> io::Result<UdpSocket> {
-    let socket = open()?;
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let socket = open(any)?;
     socket.set_recv_buffer_size(0)?;
-    socket.bind(&SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into())?;
+    socket.bind(&SocketAddr::new(any, 0).into())?;
     Ok(socket.into())
 }
 
 /// The path MTU from our address `local` to `peer`, if the kernel knows it. For links without a connected socket.
-pub fn path_mtu_to(local: Ipv4Addr, peer: SocketAddrV4) -> Option<u32> {
-    let socket = open().ok()?;
-    socket.bind(&SocketAddrV4::new(local, 0).into()).ok()?;
+pub fn path_mtu_to(local: IpAddr, peer: SocketAddr) -> Option<u32> {
+    let socket = open(local).ok()?;
+    socket.bind(&SocketAddr::new(local, 0).into()).ok()?;
     socket.connect(&peer.into()).ok()?;
     path_mtu(&socket)
 }
 
 fn path_mtu(connected: &Socket) -> Option<u32> {
-    getsockopt(connected, sockopt::IpMtu).ok().and_then(|mtu| u32::try_from(mtu).ok())
+    // The first one fails for a socket of IPv6.
+    ip_mtu(connected).or_else(|_| ipv6_mtu(connected)).ok()
 }
 
 /// Maximum number of spare sockets of a thread.
@@ -134,7 +155,7 @@ pub struct SocketPool {
     last: u32,
     /// Spare sockets and the addresses that they are bound to, longest unused first. Opening and closing a socket takes
     /// a sixth of the time of a small file.
-    spare: VecDeque<(Ipv4Addr, UdpSocket)>,
+    spare: VecDeque<(IpAddr, UdpSocket)>,
     /// Maximum number of spare sockets.
     max_spare: usize,
 }
@@ -152,7 +173,7 @@ impl SocketPool {
 
     /// Opens a socket at our address `local`, connected to `peer`. The second value is the path MTU in bytes, if the
     /// kernel knows it.
-    pub fn connect(&mut self, local: Ipv4Addr, peer: SocketAddrV4) -> io::Result<(UdpSocket, Option<u32>)> {
+    pub fn connect(&mut self, local: IpAddr, peer: SocketAddr) -> io::Result<(UdpSocket, Option<u32>)> {
         let rested = self.spare.len() > MIN_TRANSFERS_BETWEEN
             && self.spare.front().is_some_and(|(at, _)| *at == local);
         let socket = match if rested { self.spare.pop_front() } else { None } {
@@ -163,7 +184,7 @@ impl SocketPool {
                 socket
             }
             None => {
-                let socket = open()?;
+                let socket = open(local)?;
                 self.bind(&socket, local)?;
                 socket.connect(&peer.into())?;
                 socket
@@ -174,22 +195,22 @@ impl SocketPool {
     }
 
     /// Takes back an unchanged socket from [`SocketPool::connect`].
-    pub fn take_back(&mut self, local: Ipv4Addr, socket: UdpSocket) {
+    pub fn take_back(&mut self, local: IpAddr, socket: UdpSocket) {
         if self.spare.len() < self.max_spare {
             self.spare.push_back((local, socket));
         }
     }
 
-    fn bind(&mut self, socket: &Socket, local: Ipv4Addr) -> io::Result<()> {
+    fn bind(&mut self, socket: &Socket, local: IpAddr) -> io::Result<()> {
         let Ports::Range { first, last } = self.ports else {
-            return socket.bind(&SocketAddrV4::new(local, 0).into());
+            return socket.bind(&SocketAddr::new(local, 0).into());
         };
         let count = u32::from(last.saturating_sub(first)) + 1;
         let mut outcome = Err(io::ErrorKind::AddrInUse.into());
         for _ in 0..count {
             self.last = (self.last + 1) % count;
             let port = u32::from(first) + self.last;
-            let address = SocketAddrV4::new(local, u16::try_from(port).unwrap_or(last));
+            let address = SocketAddr::new(local, u16::try_from(port).unwrap_or(last));
             outcome = socket.bind(&address.into());
             if !matches!(&outcome, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
                 break;
@@ -208,8 +229,8 @@ pub enum Link {
     Shared {
         socket: Arc<UdpSocket>,
         /// Our address that the client sent its request to.
-        local: Ipv4Addr,
-        peer: SocketAddrV4,
+        local: IpAddr,
+        peer: SocketAddr,
     },
 }
 
@@ -223,19 +244,7 @@ impl Link {
             Link::Own(socket) => {
                 send(socket.as_raw_fd(), bytes, flags)?;
             }
-            Link::Shared { socket, local, peer } => {
-                let parts = &[IoSlice::new(bytes)];
-                let info = packet_info(*local, 0);
-                let from = ControlMessage::Ipv4PacketInfo(&info);
-                let to = SockaddrIn::from(*peer);
-                match segment {
-                    Some(size) => {
-                        let control = [from, ControlMessage::UdpGsoSegments(&size)];
-                        sendmsg(socket.as_raw_fd(), parts, &control, flags, Some(&to))?
-                    }
-                    None => sendmsg(socket.as_raw_fd(), parts, &[from], flags, Some(&to))?,
-                };
-            }
+            Link::Shared { socket, local, peer } => send_segments(socket, *local, *peer, bytes, segment)?,
         }
         Ok(())
     }
@@ -251,30 +260,54 @@ impl Link {
 }
 
 /// Sends an error `datagram` from our address `local`. It may be lost, because the client then repeats its request.
-pub fn send_from(socket: &UdpSocket, local: Ipv4Addr, peer: SocketAddrV4, datagram: &[u8]) {
-    let info = packet_info(local, 0);
-    let control = [ControlMessage::Ipv4PacketInfo(&info)];
-    let to = SockaddrIn::from(peer);
-    let _ =
-        sendmsg(socket.as_raw_fd(), &[IoSlice::new(datagram)], &control, MsgFlags::MSG_DONTWAIT, Some(&to));
+pub fn send_from(socket: &UdpSocket, local: IpAddr, peer: SocketAddr, datagram: &[u8]) {
+    let _ = send_segments(socket, local, peer, datagram, None);
+}
+
+/// Sends `bytes` from our address `local` to `peer`, in datagrams of `segment` bytes if that is set, else as one.
+fn send_segments(
+    socket: &UdpSocket,
+    local: IpAddr,
+    peer: SocketAddr,
+    bytes: &[u8],
+    segment: Option<u16>,
+) -> nix::Result<()> {
+    let (info_v4, info_v6);
+    let from = match local {
+        IpAddr::V4(local) => {
+            info_v4 = packet_info(local, 0);
+            ControlMessage::Ipv4PacketInfo(&info_v4)
+        }
+        IpAddr::V6(local) => {
+            info_v6 = in6_pktinfo { ipi6_addr: in6_addr { s6_addr: local.octets() }, ipi6_ifindex: 0 };
+            ControlMessage::Ipv6PacketInfo(&info_v6)
+        }
+    };
+    let (parts, to) = (&[IoSlice::new(bytes)], Some(&SockaddrStorage::from(peer)));
+    let (flags, socket) = (MsgFlags::MSG_DONTWAIT, socket.as_raw_fd());
+    match segment {
+        Some(size) => sendmsg(socket, parts, &[from, ControlMessage::UdpGsoSegments(&size)], flags, to)?,
+        None => sendmsg(socket, parts, &[from], flags, to)?,
+    };
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+    const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const PEER: SocketAddr = SocketAddr::new(HERE, 9);
 
     #[test]
     fn a_port_range_is_never_exceeded() {
         let (first, last) = (41_700, 41_703);
         let mut sockets = SocketPool::new(Ports::Range { first, last }, SPARE);
-        let open: Vec<UdpSocket> =
-            (first..=last).map(|_| sockets.connect(Ipv4Addr::LOCALHOST, PEER).unwrap().0).collect();
+        let open: Vec<UdpSocket> = (first..=last).map(|_| sockets.connect(HERE, PEER).unwrap().0).collect();
         let mut ports: Vec<u16> = open.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
         ports.sort_unstable();
         assert_eq!(ports, (first..=last).collect::<Vec<_>>());
-        let none = sockets.connect(Ipv4Addr::LOCALHOST, PEER).unwrap_err();
+        let none = sockets.connect(HERE, PEER).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::AddrInUse);
     }
 
@@ -288,7 +321,7 @@ mod tests {
                 let taken: Vec<_> =
                     others.map(|port| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
                 sockets.last = start;
-                let (socket, _) = sockets.connect(Ipv4Addr::LOCALHOST, PEER).unwrap();
+                let (socket, _) = sockets.connect(HERE, PEER).unwrap();
                 assert_eq!((socket.local_addr().unwrap().port(), taken.len()), (free, 5), "{start}");
             }
         }
@@ -296,7 +329,7 @@ mod tests {
 
     #[test]
     fn a_transfer_has_the_requested_address_and_path_mtu() {
-        let local = Ipv4Addr::new(127, 0, 0, 77);
+        let local = IpAddr::from([127, 0, 0, 77]);
         let (socket, mtu) = SocketPool::new(Ports::Ephemeral, SPARE).connect(local, PEER).unwrap();
         assert_eq!(socket.local_addr().unwrap().ip(), local);
         assert!(mtu.unwrap() > 1500, "loopback");
@@ -305,9 +338,9 @@ mod tests {
     }
 
     /// A client's socket, and the address of the server's socket.
-    fn client() -> (UdpSocket, SocketAddrV4) {
+    fn client() -> (UdpSocket, SocketAddr) {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let std::net::SocketAddr::V4(address) = socket.local_addr().unwrap() else { unreachable!("IPv4") };
+        let address = socket.local_addr().unwrap();
         (socket, address)
     }
 
@@ -317,16 +350,16 @@ mod tests {
         let ((old, old_address), (new, new_address)) = (client(), client());
         let mut ports = Vec::new();
         for _ in 0..=MIN_TRANSFERS_BETWEEN {
-            let (socket, _) = sockets.connect(Ipv4Addr::LOCALHOST, old_address).unwrap();
+            let (socket, _) = sockets.connect(HERE, old_address).unwrap();
             let port = socket.local_addr().unwrap();
             assert!(!ports.contains(&port), "it was used too recently");
             old.send_to(b"late", port).unwrap();
             ports.push(port);
-            sockets.take_back(Ipv4Addr::LOCALHOST, socket);
+            sockets.take_back(HERE, socket);
         }
-        let (elsewhere, _) = sockets.connect(Ipv4Addr::new(127, 0, 0, 77), new_address).unwrap();
+        let (elsewhere, _) = sockets.connect([127, 0, 0, 77].into(), new_address).unwrap();
         assert_eq!(elsewhere.local_addr().unwrap().ip(), Ipv4Addr::new(127, 0, 0, 77));
-        let (socket, mtu) = sockets.connect(Ipv4Addr::LOCALHOST, new_address).unwrap();
+        let (socket, mtu) = sockets.connect(HERE, new_address).unwrap();
         assert_eq!(socket.local_addr().unwrap(), ports[0]);
         assert!(mtu.unwrap() > 1500, "loopback");
         let mut buf = [0; 9];
@@ -343,10 +376,27 @@ mod tests {
             [(Ports::Ephemeral, 40, 40), (Ports::Ephemeral, MIN_TRANSFERS_BETWEEN, 0), (Ports::Single, 40, 0)]
         {
             let mut pool = SocketPool::new(ports, max);
-            let sockets: Vec<_> =
-                (0..50).map(|_| pool.connect(Ipv4Addr::LOCALHOST, PEER).unwrap().0).collect();
-            sockets.into_iter().for_each(|socket| pool.take_back(Ipv4Addr::LOCALHOST, socket));
+            let sockets: Vec<_> = (0..50).map(|_| pool.connect(HERE, PEER).unwrap().0).collect();
+            sockets.into_iter().for_each(|socket| pool.take_back(HERE, socket));
             assert_eq!(pool.spare.len(), kept);
         }
+    }
+
+    /// The sockets themselves work for IPv6 too, from which no request arrives yet.
+    #[test]
+    fn sockets_for_ipv6_know_address_and_mtu() {
+        let local = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        let Ok(listener) = listen(SocketAddr::new(local, 0)) else { return };
+        let client = UdpSocket::bind((local, 0)).unwrap();
+        let peer = client.local_addr().unwrap();
+        let (socket, mtu) = SocketPool::new(Ports::Ephemeral, SPARE).connect(local, peer).unwrap();
+        assert_eq!(socket.local_addr().unwrap().ip(), local);
+        assert!(mtu.unwrap() > 1500, "loopback");
+        send_from(&listener, local, peer, b"error");
+        let mut buffer = [0; 9];
+        let (length, from) = client.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..length], from), (&b"error"[..], listener.local_addr().unwrap()));
+        let other = for_unknown_tids(&socket).unwrap();
+        assert_eq!(other.local_addr().unwrap().port(), socket.local_addr().unwrap().port());
     }
 }

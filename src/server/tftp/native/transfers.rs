@@ -58,7 +58,7 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn ending_a_transfer_keeps_its_successor() {
         let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let (local, peer) = (Ipv4Addr::LOCALHOST, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9));
+        let (local, peer) = (IpAddr::V4(Ipv4Addr::LOCALHOST), SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
         let flow = Flow { peer, local };
         let session = |serial| {
             let granted =

@@ -2,7 +2,7 @@
 //! transfer's own socket is connected, so it does not receive them. A second, unconnected socket at the same port is
 //! opened when the transfer has lasted for a while. Before that the kernel answers with ICMP port unreachable.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
@@ -57,9 +57,11 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         }
         for (datagram, Envelope { source: from, local: asked, .. }) in inbox.iter() {
             // The same port at our other addresses does not belong to the transfer.
-            let answer = senders.answer(datagram, from, asked == local && service.admits(*from.ip()));
+            let from = SocketAddr::V4(from);
+            let answer =
+                senders.answer(datagram, from, IpAddr::V4(asked) == local && service.admits(from.ip()));
             if let Some(answer) = answer
-                && shared.table().may_send_error(*from.ip(), now)
+                && shared.table().may_send_error(from.ip(), now)
             {
                 send_from(socket, local, from, &answer.encode());
             }

@@ -298,7 +298,8 @@ impl World {
     }
 
     fn text(&self, name: &str, address: Ipv4Addr) -> String {
-        let Ok(content) = self.files.find_and_wait(name.as_bytes(), &self.files.requester(address, SERVER))
+        let Ok(content) =
+            self.files.find_and_wait(name.as_bytes(), &self.files.requester(address.into(), SERVER.into()))
         else {
             return String::new();
         };
@@ -346,17 +347,17 @@ impl World {
                     );
                 }
             }
-            let standing = self.files.requester(address, SERVER).standing;
+            let standing = self.files.requester(address.into(), SERVER.into()).standing;
             for other in others {
                 let named = self.text(&format!("{}/user-data", hyphens(other)), address);
                 assert!(standing != Standing::Certain || named.is_empty(), "{n} at {address} gets {named}");
-                let done = self.files.done(mac(other), address).unwrap();
+                let done = self.files.done(mac(other), address.into()).unwrap();
                 assert!(
                     matches!(done, DoneReport::WrongMachine | DoneReport::Unknown),
                     "{n} at {address} ends {other}: {done:?}"
                 );
-                self.files.sent(&format!("own{other}/linux"), 0..9, 9, address);
-                self.files.sent(&format!("{}/boot.ipxe", hyphens(other)), 0..9, 9, address);
+                self.files.sent(&format!("own{other}/linux"), 0..9, 9, address.into());
+                self.files.sent(&format!("{}/boot.ipxe", hyphens(other)), 0..9, 9, address.into());
             }
         }
         let machines = self.boot_state.targets().machines();
