@@ -52,8 +52,8 @@ impl Feed {
             let batch = records.next().await;
             {
                 let (mut seen, mut ring) = (self.seen(), self.ring());
-                for record in &batch.records {
-                    seen.note(record);
+                for record in batch.shared() {
+                    seen.note(&record);
                     ring.push(record);
                 }
                 ring.skip(batch.lost);

@@ -3,15 +3,13 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use crate::event::{Event, Record};
-use crate::record::fields;
+use crate::event::Record;
+use crate::record::{SharedRecord, fields};
 
 /// Maximum number of records that are kept.
 const MAX_RECORDS: usize = 4096;
-/// Maximum length in bytes of a name that a client asked for, in a kept record. Names off the wire may be long.
-const MAX_NAME: usize = 256;
 /// A batch of events ends when it has this many bytes.
 const BATCH_BYTES: usize = 64 * 1024;
 
@@ -28,7 +26,7 @@ pub(super) struct Ring {
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    record: Arc<Record>,
+    record: SharedRecord,
     /// The event as it is sent, made when the first reader needs it.
     text: OnceLock<String>,
 }
@@ -47,11 +45,11 @@ impl Ring {
         Ring { run, entries: VecDeque::new(), next: 1 }
     }
 
-    pub(super) fn push(&mut self, record: &Arc<Record>) {
+    pub(super) fn push(&mut self, record: SharedRecord) {
         if self.entries.len() >= MAX_RECORDS {
             self.entries.pop_front();
         }
-        let entry = Entry { number: self.next, record: shortened(record), text: OnceLock::new() };
+        let entry = Entry { number: self.next, record, text: OnceLock::new() };
         self.entries.push_back(entry);
         self.next = self.next.saturating_add(1);
     }
@@ -119,34 +117,15 @@ impl Ring {
     }
 }
 
-/// The record with a shorter name, if it has a long one off the wire.
-fn shortened(record: &Arc<Record>) -> Arc<Record> {
-    let is_long = |name: &str| name.len() > MAX_NAME;
-    let mut short = match &record.event {
-        Event::TftpRefused { name, .. } | Event::HttpRefused { name, .. } if is_long(name) => {
-            (**record).clone()
-        }
-        _ => return Arc::clone(record),
-    };
-    if let Event::TftpRefused { name, .. } | Event::HttpRefused { name, .. } = &mut short.event {
-        let end = (0..=MAX_NAME).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
-        name.truncate(end);
-    }
-    Arc::new(short)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{DropReason, HttpRefusal};
+    use crate::event::{DropReason, Event};
     use crate::types::Timestamp;
 
-    fn record(event: Event) -> Arc<Record> {
-        Arc::new(Record { at: Timestamp(0), interface: None, machine: None, event })
-    }
-
-    fn dropped() -> Arc<Record> {
-        record(Event::Dropped { reason: DropReason::TooShort, client: None })
+    fn dropped() -> SharedRecord {
+        let event = Event::Dropped { reason: DropReason::TooShort, client: None };
+        Record { at: Timestamp(0), interface: None, machine: None, event }.into()
     }
 
     /// The ids and losses of a batch.
@@ -159,7 +138,7 @@ mod tests {
     fn a_reader_resumes_after_its_last_event() {
         let mut ring = Ring::new("7".to_owned());
         assert_eq!(ring.batch(ring.place_after(None)), (String::new(), Place::At(1)));
-        (0..3).for_each(|_| ring.push(&dropped()));
+        (0..3).for_each(|_| ring.push(dropped()));
         let (text, place) = ring.batch(ring.place_after(Some("7-1")));
         assert_eq!(shown(&text), ["id: 7-2", "id: 7-3"]);
         assert_eq!(ring.batch(place), (String::new(), Place::At(4)));
@@ -175,7 +154,7 @@ mod tests {
     #[test]
     fn lost_records_are_counted_and_memory_is_bounded() {
         let mut ring = Ring::new("7".to_owned());
-        (0..MAX_RECORDS + 10).for_each(|_| ring.push(&dropped()));
+        (0..MAX_RECORDS + 10).for_each(|_| ring.push(dropped()));
         assert_eq!(ring.entries.len(), MAX_RECORDS);
         let (text, place) = ring.batch(Place::At(3));
         assert_eq!(shown(&text)[..3], ["id: 7-10", "data: {\"lost\":8}", "id: 7-11"]);
@@ -185,12 +164,7 @@ mod tests {
         ring.skip(5);
         let (text, place) = ring.batch(Place::At(now));
         assert_eq!(shown(&text), [format!("id: 7-{}", now + 4), "data: {\"lost\":5}".to_owned()]);
-        ring.push(&dropped());
+        ring.push(dropped());
         assert_eq!(shown(&ring.batch(place).0), [format!("id: 7-{}", now + 5)]);
-        let name = "\u{e9}".repeat(60_000);
-        let peer = "10.0.0.9:1".parse().unwrap();
-        ring.push(&record(Event::HttpRefused { name, peer, reason: HttpRefusal::NotFound }));
-        let last = ring.entries.back().unwrap();
-        assert!(matches!(&last.record.event, Event::HttpRefused { name, .. } if name.len() == MAX_NAME));
     }
 }

@@ -26,8 +26,8 @@ pub struct Outgoing {
     pub interface: u32,
     /// The source address.
     pub server: Ipv4Addr,
-    /// The time of the decision that made the reply, to measure how long it takes until it is sent.
-    pub decided: Instant,
+    /// The time when the answered message was received, to measure how long it takes until the reply is sent.
+    pub received: Instant,
 }
 
 /// Control data that sets the source address of a datagram and, unless it is 0, the outgoing interface.

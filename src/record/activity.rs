@@ -1,36 +1,28 @@
 //! The time of the last DHCP message. HTTP asks for it, to leave processor time to DHCP while it is busy.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
+
+use crate::types::Timestamp;
 
 /// The time of the last DHCP message. Threads share it without a lock.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct LastMessage {
-    pub(super) began: Instant,
-    /// Milliseconds since `began`, plus one; 0 means that there was no message.
+    /// The [`Timestamp`] of the last message; 0 means that there was none.
     at: AtomicU64,
 }
 
 impl LastMessage {
-    /// DHCP counts as busy for this many milliseconds after a message.
-    const LASTS: u64 = 1000;
+    /// The time after a message for which DHCP counts as busy.
+    const LASTS: Duration = Duration::from_secs(1);
 
-    pub fn came(&self, now: Instant) {
-        self.at.store(self.millis(now).saturating_add(1), Ordering::Relaxed);
+    /// A message arrived at `now`.
+    pub fn came(&self, now: Timestamp) {
+        self.at.store(now.0, Ordering::Relaxed);
     }
 
-    pub fn is_recent(&self, now: Instant) -> bool {
+    pub fn is_recent(&self, now: Timestamp) -> bool {
         let at = self.at.load(Ordering::Relaxed);
-        at > 0 && self.millis(now) < at.saturating_add(Self::LASTS)
-    }
-
-    fn millis(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for LastMessage {
-    fn default() -> LastMessage {
-        LastMessage { began: Instant::now(), at: AtomicU64::new(0) }
+        at > 0 && now.since(Timestamp(at)) <= LastMessage::LASTS
     }
 }

@@ -7,7 +7,7 @@ use super::histogram::Histogram;
 /// Numbers that no event carries.
 #[derive(Debug)]
 pub struct Gauges {
-    /// Time from the decision on a DHCP message until its reply is sent.
+    /// Time from the receipt of a DHCP message until its reply is sent.
     pub reply: Histogram,
     /// Time of one transaction of the lease database.
     pub commit: Histogram,

@@ -106,7 +106,7 @@ fn dhcp(to: &mut DescriptorEncoder<'_>, counts: &Counts, gauges: &Gauges) -> fmt
     let dropped = by_reason(DropReason::ALL, DropReason::name, &counts.dropped);
     counters(to, "lanboot_dhcp_dropped", "DHCP and BOOTP messages without an answer, by reason", dropped)?;
     let help =
-        "Time from the decision on a DHCP message until its reply was sent, with the time to store the lease";
+        "Time from the receipt of a DHCP message until its reply was sent, with the time to store the lease";
     histogram(to, "lanboot_dhcp_reply_seconds", help, &gauges.reply)?;
     let help = "Time of one transaction of the lease database, which may have many leases";
     histogram(to, "lanboot_lease_commit_seconds", help, &gauges.commit)

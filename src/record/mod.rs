@@ -21,7 +21,7 @@ use rate_limit::{Budget, Kind};
 use repeats::Repeats;
 use subscriber::Subscribers;
 
-pub use subscriber::{Batch, MAX_QUEUED, Subscriber};
+pub use subscriber::{Batch, MAX_QUEUED, SharedRecord, Subscriber};
 
 mod activity;
 mod counters;
@@ -109,14 +109,16 @@ impl Recorder {
     pub fn record(&self, record: Record) {
         let Inner { dhcp, counts, repeats, subscribers, .. } = &*self.inner;
         counts.count(&record.event);
-        let now = Instant::now();
         if let Event::Received { .. } = record.event {
-            dhcp.came(now);
+            dhcp.came(record.at);
         }
-        let (level, kind) = (level(&record.event), Kind::of(&record.event));
-        // Formatting a line costs more than finding out that it is not wanted.
-        if is_enabled(level) && repeats.is_news(&record, now) && self.inner.budget.admit(kind, level, now) {
-            fields::write(level, &record, &line(&record));
+        let level = level(&record.event);
+        if is_enabled(level) {
+            let (now, kind) = (Instant::now(), Kind::of(&record.event));
+            // Formatting a line costs more than finding out that it is not wanted.
+            if repeats.is_news(&record, now) && self.inner.budget.admit(kind, level, now) {
+                fields::write(level, &record, &line(&record));
+            }
         }
         subscribers.publish(record);
     }
@@ -139,9 +141,9 @@ impl Recorder {
         }
     }
 
-    /// Whether DHCP is busy: a message arrived within the second before `now`.
-    pub fn dhcp_is_busy(&self, now: Instant) -> bool {
-        self.inner.dhcp.is_recent(now)
+    /// Whether DHCP is busy: a message arrived within the last second.
+    pub fn dhcp_is_busy(&self) -> bool {
+        self.inner.dhcp.is_recent(self.now())
     }
 
     /// The number of dropped messages by reason, and of requests that were refused because of the client. Only reasons
@@ -156,7 +158,7 @@ impl Recorder {
         self.inner.counts.reasons()
     }
 
-    /// Counts a DHCP reply that was sent `took` after the decision on its message.
+    /// Counts a DHCP reply that was sent `took` after its message was received, or after the check of its address.
     pub fn reply_took(&self, took: Duration) {
         self.inner.gauges.reply.observe(took);
     }

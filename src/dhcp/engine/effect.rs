@@ -89,7 +89,7 @@ pub struct Promise {
     /// The reply to send once the lease is stored; none for a RELEASE or DECLINE.
     pub reply: Option<OutgoingReply>,
     /// The reply to send if the lease cannot be stored, or not in time; `None` means no reply.
-    pub fallback: Option<FallbackReply>,
+    pub fallback: Option<Box<FallbackReply>>,
     /// The record that the lease was stored, or that the reply was sent.
     pub record: Record,
 }

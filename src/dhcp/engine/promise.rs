@@ -77,7 +77,8 @@ impl Engine {
         if self.room() < promise.leases() {
             return match promise.fallback {
                 // This reply needs no write.
-                Some(FallbackReply { reply, record }) => {
+                Some(fallback) => {
+                    let FallbackReply { reply, record } = *fallback;
                     out.push_back(Effect::Send { reply, wait: Duration::ZERO, record });
                 }
                 None => out.push_back(Effect::Record(promise.record.dropped(DropReason::Overload))),
@@ -112,7 +113,7 @@ impl Engine {
         lease: &Lease,
         record: &Record,
         now: Timestamp,
-    ) -> Option<(FallbackReply, Timestamp)> {
+    ) -> Option<(Box<FallbackReply>, Timestamp)> {
         let is_own = |holder: &Holder| holder.is_same_machine(&request.holder);
         let assured = || self.assured.get(&lease.address).filter(|(holder, _)| is_own(holder));
         let stored = self.book.binding(lease.address)?.stored_until();
@@ -123,7 +124,7 @@ impl Engine {
                 let time = Duration::from_secs(reply.options.u32(code::LEASE_TIME)?.into());
                 let reply = OutgoingReply { message: reply, route, server: source_of_reply(request) };
                 let record = Record { event, ..record.clone() };
-                Some((FallbackReply { reply, record }, now.after(time)))
+                Some((Box::new(FallbackReply { reply, record }), now.after(time)))
             }
             _ => None,
         }

@@ -53,12 +53,19 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Converts a promise of the engine to a client on the interface with this number and name.
-    pub(super) fn of(promise: engine::Promise, (index, interface): (u32, &Arc<str>)) -> Promise {
+    /// Converts a promise of the engine to a client on the interface with this number and name, whose message was
+    /// received at `received`.
+    pub(super) fn of(
+        promise: engine::Promise,
+        (index, interface): (u32, &Arc<str>),
+        received: Instant,
+    ) -> Promise {
         let engine::Promise { lease, ended, reply, fallback, record } = promise;
-        let reply = reply.map(|reply| outgoing(&reply, index));
-        let fallback = fallback
-            .map(|fallback| Arc::new(FallbackReply::new(outgoing(&fallback.reply, index), fallback.record)));
+        let reply = reply.map(|reply| outgoing(&reply, index, received));
+        let fallback = fallback.map(|fallback| {
+            let reply = outgoing(&fallback.reply, index, received);
+            Arc::new(FallbackReply::new(reply, fallback.record))
+        });
         Promise { lease, ended, reply, fallback, record: on(interface, record) }
     }
 

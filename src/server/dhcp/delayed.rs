@@ -77,7 +77,7 @@ mod tests {
                 route: Route::Unicast(to),
                 interface: 1,
                 server: Ipv4Addr::LOCALHOST,
-                decided: Instant::now(),
+                received: Instant::now(),
             },
             record: Context::unknown(Timestamp(0), &"lo".into()).record(Event::Answered {
                 message: Message::Offer,

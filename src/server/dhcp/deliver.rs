@@ -13,6 +13,7 @@ use crate::net::datagram::Outgoing;
 use crate::net::packet_socket::RawSender;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
+use crate::types::Timestamp;
 
 /// A reply to send now.
 #[derive(Debug)]
@@ -24,25 +25,37 @@ pub struct Delivery {
 
 /// Sends replies, and records for each that it was sent, or a drop with [`DropReason::SendFailed`].
 pub fn deliver(socket: &DhcpSocket, recorder: &Recorder, deliveries: Vec<Delivery>) {
+    if deliveries.is_empty() {
+        return;
+    }
     let replies: Vec<&Outgoing> = deliveries.iter().map(|delivery| &delivery.reply).collect();
     let sent = socket.send_all(&replies);
+    let at = (Instant::now(), recorder.now());
     for (Delivery { reply, record }, sent) in deliveries.into_iter().zip(sent) {
-        report(sent, recorder, &reply, record);
+        report(sent, recorder, &reply, record, at);
     }
 }
 
-/// Records `record` if the reply was sent; otherwise logs the error and records the drop.
-pub fn report(sent: io::Result<()>, recorder: &Recorder, reply: &Outgoing, record: Record) {
+/// Records `record` if the reply was sent, with the time `at` when that was tried; otherwise logs the error and records
+/// the drop.
+pub fn report(
+    sent: io::Result<()>,
+    recorder: &Recorder,
+    reply: &Outgoing,
+    record: Record,
+    (instant, at): (Instant, Timestamp),
+) {
+    let record = Record { at, ..record };
     match sent {
         Ok(()) => {
-            recorder.reply_took(reply.decided.elapsed());
-            recorder.record_now(record);
+            recorder.reply_took(instant.saturating_duration_since(reply.received));
+            recorder.record(record);
         }
         Err(error) => {
             recorder.log_failure(Level::WARN, "cannot send a reply", || {
                 format!("on {} ({:?}): {error}", record.interface.as_deref().unwrap_or("?"), reply.route)
             });
-            recorder.record_now(record.dropped(DropReason::SendFailed));
+            recorder.record(record.dropped(DropReason::SendFailed));
         }
     }
 }
@@ -78,13 +91,14 @@ pub struct DelayedReply {
 impl DelayedReply {
     /// A reply to send after `wait`, which does not count as time that it took.
     pub fn after(wait: Duration, sender: Sender, mut reply: Outgoing, record: Record) -> DelayedReply {
-        reply.decided += wait;
+        reply.received += wait;
         DelayedReply { sender, reply, record }
     }
 
     /// Sends the reply, and records that or the drop.
     pub fn send(self, recorder: &Recorder) {
-        report(self.sender.send(&self.reply), recorder, &self.reply, self.record);
+        let sent = self.sender.send(&self.reply);
+        report(sent, recorder, &self.reply, self.record, (Instant::now(), recorder.now()));
     }
 }
 
@@ -93,8 +107,8 @@ pub(super) fn on(interface: &Arc<str>, record: Record) -> Record {
     Record { interface: record.interface.or_else(|| Some(Arc::clone(interface))), ..record }
 }
 
-/// Encodes `reply` for sending from the interface with this number.
-pub(super) fn outgoing(reply: &OutgoingReply, interface: u32) -> Outgoing {
+/// Encodes `reply`, to a message that was received at `received`, for sending from the interface with this number.
+pub(super) fn outgoing(reply: &OutgoingReply, interface: u32, received: Instant) -> Outgoing {
     let OutgoingReply { message, route, server } = reply;
-    Outgoing { payload: message.encode(), route: *route, interface, server: *server, decided: Instant::now() }
+    Outgoing { payload: message.encode(), route: *route, interface, server: *server, received }
 }

@@ -114,11 +114,11 @@ impl DhcpServer {
         match effect {
             Effect::Record(record) => self.recorder.record(on(name, record)),
             Effect::Send { reply, wait, record } => {
-                let delivery = Delivery { reply: outgoing(&reply, interface), record };
+                let delivery = Delivery { reply: outgoing(&reply, interface, out.received), record };
                 self.send_after(wait, delivery, out);
             }
             Effect::Store(promise) => {
-                let promise = Promise::of(promise, (interface, name));
+                let promise = Promise::of(promise, (interface, name), out.received);
                 if promise.lease.state == State::Leased {
                     self.renewals.add(promise.fallback.as_ref());
                 }

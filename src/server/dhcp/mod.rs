@@ -8,7 +8,7 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -84,12 +84,21 @@ pub struct DhcpServer {
 }
 
 /// The output of one batch of messages.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbox {
+    /// The time when the messages were received, or when the check of their address ended.
+    received: Instant,
     /// Leases to store, with the replies to send after that.
     promises: Vec<Promise>,
     /// Replies that promise nothing new. They are sent at once.
     replies: Vec<Delivery>,
+}
+
+impl Outbox {
+    /// The output of messages that have just been received.
+    fn new() -> Outbox {
+        Outbox { received: Instant::now(), promises: Vec::new(), replies: Vec::new() }
+    }
 }
 
 impl DhcpServer {
@@ -193,7 +202,7 @@ impl DhcpServer {
             self.follow();
         }
         let now = self.clock.now();
-        let mut out = Outbox::default();
+        let mut out = Outbox::new();
         for message in inbox.iter() {
             self.drive(message, &mut out, |engine, (bytes, arrival), outside, effects| {
                 engine.handle(bytes, arrival, outside, now, effects);

@@ -48,7 +48,7 @@ impl DhcpServer {
         self.checker.watch(mac, |mac| self.engine.ignores(mac));
         let first = addresses.first().and_then(|address| self.wire_of(*address));
         let (index, name) = first.unwrap_or_else(|| (0, "?".into()));
-        let mut out = Outbox::default();
+        let mut out = Outbox::new();
         let outside = Outside { files: &self.files, machines: &self.known };
         self.engine.found_proxy(mac, addresses, outside, self.clock.now(), &mut self.effects);
         while let Some(effect) = self.effects.pop_front() {
@@ -73,7 +73,7 @@ impl DhcpServer {
         heard: Option<ProbeAnswer>,
     ) {
         let (now, heard) = (self.clock.now(), heard.map(Into::into));
-        let mut out = Outbox::default();
+        let mut out = Outbox::new();
         self.drive((&waiting.bytes, waiting.envelope), &mut out, |engine, message, outside, effects| {
             engine.checked((address, heard), message, outside, now, effects);
         });
@@ -89,7 +89,7 @@ impl DhcpServer {
             .ok()
             .and_then(|message| self.proxy.senders.is_from_client(envelope.interface, &message));
         let probe = DeclineProbe { client_answers, other: other.map(Into::into), from_client };
-        let mut out = Outbox::default();
+        let mut out = Outbox::new();
         self.engine.decline_ended(address);
         self.drive((&bytes, envelope), &mut out, |engine, message, outside, effects| {
             engine.declined(probe, message, outside, now, effects);

@@ -7,6 +7,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::boot::plan::Mode;
 use crate::content::machines::MachineTable;
@@ -181,7 +182,7 @@ impl Proxy {
         match effect {
             Effect::Record(record) => self.recorder.record(record),
             Effect::Send { reply, wait, record } => {
-                let (sender, reply) = (sender.clone(), outgoing(&reply, interface));
+                let (sender, reply) = (sender.clone(), outgoing(&reply, interface, Instant::now()));
                 self.later.send(DelayedReply::after(wait, sender, reply, record), wait);
             }
             // These concern leases, and this engine gives none.

@@ -277,7 +277,7 @@ fn s_16_a_renewal_is_answered_while_the_disk_stands_still() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     // The second request repeats the first, as if its answer was lost.
     for _ in 0..2 {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         assert_eq!(bench.send(&renewal), [], "nothing is dropped");
         let due = runtime.block_on(bench.server.renewals.overdue());
         assert!(due.len() == 1 && began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
@@ -322,7 +322,7 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
         route: Route::Unicast(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 1), 0)),
         interface: 0,
         server: Ipv4Addr::LOCALHOST,
-        decided: std::time::Instant::now(),
+        received: Instant::now(),
     };
     let client = Client { firmware: Firmware::Other, arch: None };
     let offer = Event::Answered {

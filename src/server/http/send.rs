@@ -219,7 +219,7 @@ async fn at_pace(
             // The unsent data must be taken at that pace too.
             give_up = now + pace.time * portion.stretches;
         }
-        let dhcp_is_busy = pace.recorder.dhcp_is_busy(now.into_std());
+        let dhcp_is_busy = pace.recorder.dhcp_is_busy();
         if dhcp_is_busy {
             // Otherwise the kernel lets a thread that never sleeps continue for milliseconds while the DHCP thread
             // waits for the processor.
