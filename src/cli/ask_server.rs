@@ -126,7 +126,7 @@ impl<'a> Server<'a> {
         match state_folder(given) {
             Ok(state) => Ok(Server { state, command }),
             Err(error) => {
-                output::complain(format_args!("lanboot: {error}"));
+                output::print_error(format_args!("lanboot: {error}"));
                 Err(ExitCode::from(BAD_CONFIG))
             }
         }
@@ -153,7 +153,7 @@ impl<'a> Server<'a> {
 
     /// Prints the reason why the command failed, and returns exit code 1.
     pub(super) fn fail(&self, why: &str) -> ExitCode {
-        output::complain(format_args!("lanboot {}: {why}", self.command));
+        output::print_error(format_args!("lanboot {}: {why}", self.command));
         ExitCode::FAILURE
     }
 

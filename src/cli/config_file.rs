@@ -180,7 +180,7 @@ pub const BAD_CONFIG: u8 = 2;
 /// Exit code 2 for a wrong configuration.
 pub fn load_or_exit_code(given: Given<'_>) -> Result<Loaded, ExitCode> {
     load_file(given).map_err(|error| {
-        output::complain(error);
+        output::print_error(error);
         ExitCode::from(BAD_CONFIG)
     })
 }

@@ -27,7 +27,7 @@ pub fn run(command: clap::Command, folder: Option<&Path>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let folder = folder.display();
-            output::complain(format_args!("lanboot man: cannot write the pages into {folder}: {error}"));
+            output::print_error(format_args!("lanboot man: cannot write the pages into {folder}: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,7 @@ pub fn print(text: &str) -> ExitCode {
 }
 
 /// Prints a line to standard error. A failure to write has no better place to be reported.
-pub fn complain(line: impl Display) {
+pub fn print_error(line: impl Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -19,7 +19,7 @@ pub fn complain(line: impl Display) {
 pub fn finish(written: io::Result<()>) -> ExitCode {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(format_args!("lanboot: cannot write the output: {error}"));
+            print_error(format_args!("lanboot: cannot write the output: {error}"));
             ExitCode::FAILURE
         }
         _ => ExitCode::SUCCESS,

@@ -15,11 +15,11 @@ pub fn run(given: Given<'_>) -> ExitCode {
     let loaded = match load_file(given) {
         Ok(loaded) => loaded,
         Err(error @ LoadError::Unreadable(_)) => {
-            output::complain(format_args!("lanboot: {error}"));
+            output::print_error(format_args!("lanboot: {error}"));
             return ExitCode::from(BAD_CONFIG);
         }
         Err(error @ LoadError::Problems { .. }) => {
-            output::complain(error);
+            output::print_error(error);
             return ExitCode::FAILURE;
         }
     };
@@ -40,6 +40,6 @@ pub fn run(given: Given<'_>) -> ExitCode {
         ),
         Err(why) => format!("lanboot reload: {why}"),
     };
-    output::complain(why);
+    output::print_error(why);
     ExitCode::FAILURE
 }

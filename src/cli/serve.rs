@@ -33,7 +33,7 @@ pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, use
         Err(code) => return code,
     };
     if let Some(user) = user.filter(|user| !privileges::is_user(user)) {
-        output::complain(format_args!("lanboot: --user {user}: there is no such user on this computer"));
+        output::print_error(format_args!("lanboot: --user {user}: there is no such user on this computer"));
         return ExitCode::from(WRONG_USAGE);
     }
     let mut settings = loaded.config.log;
@@ -41,7 +41,7 @@ pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, use
     let mut log = log::start(settings);
     let report = |prefix: &str, error: &str| match settings.format {
         LogFormat::Json => tracing::error!("cannot start: {error}"),
-        LogFormat::Text => output::complain(format_args!("{prefix}{error}")),
+        LogFormat::Text => output::print_error(format_args!("{prefix}{error}")),
     };
     let problems = folder_problems(&loaded);
     if !problems.is_empty() {
@@ -85,7 +85,7 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     let Signals { stop, stop_now, mut statistics, mut hangup } = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
-            output::complain(format_args!("lanboot: cannot wait for signals: {error}"));
+            output::print_error(format_args!("lanboot: cannot wait for signals: {error}"));
             return ExitCode::from(CANNOT_START);
         }
     };
@@ -175,7 +175,7 @@ fn log_findings(loaded: &Loaded) {
             unreadable.clients
         );
     }
-    let wrong = boot_files::wrong(loaded).into_iter().chain(boot_files::unreachable(loaded));
+    let wrong = boot_files::unstartable(loaded).into_iter().chain(boot_files::unreachable(loaded));
     for wrong in wrong.chain(boot_files::hidden(loaded)) {
         tracing::error!("{}", loaded.placed(&wrong));
     }

@@ -12,7 +12,7 @@ pub fn run(given: Given<'_>, rotate: bool) -> ExitCode {
     let state = match state_folder(given) {
         Ok(state) => state,
         Err(error) => {
-            output::complain(format_args!("lanboot: {error}"));
+            output::print_error(format_args!("lanboot: {error}"));
             return ExitCode::from(BAD_CONFIG);
         }
     };
@@ -20,7 +20,7 @@ pub fn run(given: Given<'_>, rotate: bool) -> ExitCode {
     match token {
         Ok(token) => output::print(&format!("{}\n", token.as_str())),
         Err(error) => {
-            output::complain(format_args!("lanboot token: {error}"));
+            output::print_error(format_args!("lanboot token: {error}"));
             ExitCode::FAILURE
         }
     }

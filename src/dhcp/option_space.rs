@@ -110,7 +110,7 @@ impl<'a> Room<'a> {
         }
         let len = encoded_len(code, value);
         if len > self.left {
-            return self.options.get(code).is_none() && self.spill(code, value);
+            return self.options.get(code).is_none() && self.push_overflow(code, value);
         }
         let is_new = self.options.push(code, value);
         if is_new {
@@ -120,9 +120,9 @@ impl<'a> Room<'a> {
     }
 
     /// Adds an option that does not fit into the options field. Returns whether the option was added.
-    fn spill(&mut self, code: u8, value: &[u8]) -> bool {
-        let spilled = self.overload.as_mut().and_then(|overload| overload.take(code, value, self.left));
-        let Some(here) = spilled else {
+    fn push_overflow(&mut self, code: u8, value: &[u8]) -> bool {
+        let taken = self.overload.as_mut().and_then(|overload| overload.take(code, value, self.left));
+        let Some(here) = taken else {
             self.is_short = true;
             return false;
         };

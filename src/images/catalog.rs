@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn symlinks_are_followed_beneath_only() {
+    fn symlinks_are_followed_only_inside_the_folder() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
         symlink("sub/y", root.join("in")).unwrap();
@@ -382,14 +382,14 @@ mod tests {
     fn r_09_files_of_a_replaced_folder_are_found() {
         let (base, catalog) = folder();
         let root = base.path().join("root");
-        let mut under_way = open(&catalog, b"x").unwrap();
+        let mut opened = open(&catalog, b"x").unwrap();
         fs::remove_dir_all(&root).unwrap();
         assert_eq!(read(&catalog, b"x"), Err(Refusal::NotFound));
         fs::create_dir(&root).unwrap();
         fs::write(root.join("x"), "another").unwrap();
         assert_eq!(read(&catalog, b"x").as_deref(), Ok("another"), "at once, because it was missing");
         let mut text = String::new();
-        under_way.file.read_to_string(&mut text).unwrap();
+        opened.file.read_to_string(&mut text).unwrap();
         assert_eq!(text, "content", "a transfer in progress continues");
         fs::rename(&root, base.path().join("away")).unwrap();
         fs::create_dir(&root).unwrap();

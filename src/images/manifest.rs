@@ -130,7 +130,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn what_was_saved_is_loaded() {
+    fn a_saved_manifest_loads_unchanged() {
         let base = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::load(base.path()).unwrap(), Manifest::default());
         let package = Package {

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_is_never_replaced() {
+    fn an_existing_file_is_never_replaced() {
         let (base, folder) = folder();
         let root = base.path().join("root");
         symlink("nowhere", root.join("dangling")).unwrap();

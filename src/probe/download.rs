@@ -213,7 +213,7 @@ impl Download {
     /// Accepts the options that the server grants, or refuses them with ERROR 8 (RFC 2347).
     fn agree(&mut self, from: SocketAddrV4, granted: Options, now: Timestamp, step: &mut Step<'_>) {
         self.peer = Some(from);
-        if let Some(what) = unasked(&self.profile.tftp, &granted) {
+        if let Some(what) = unrequested_option(&self.profile.tftp, &granted) {
             let payload = Packet::Error { code: ErrorCode::OPTIONS, message: what.as_bytes() }.encode();
             step.send.push(Transmit::Tftp { to: from, payload });
             return self.fail(Failure::BadOptions { what }, step);
@@ -298,7 +298,7 @@ impl Download {
 }
 
 /// Returns the option that an OACK grants without a request, or beyond the requested value.
-fn unasked(wanted: &Options, granted: &Options) -> Option<&'static str> {
+fn unrequested_option(wanted: &Options, granted: &Options) -> Option<&'static str> {
     if granted.block_size > wanted.block_size {
         return Some("blksize that was not asked for, or larger");
     }

@@ -16,8 +16,8 @@ impl LastMessage {
     /// The time after a message for which DHCP counts as busy.
     const LASTS: Duration = Duration::from_secs(1);
 
-    /// A message arrived at `now`.
-    pub fn came(&self, now: Timestamp) {
+    /// Records that a message arrived at `now`.
+    pub fn record_message(&self, now: Timestamp) {
         self.at.store(now.0, Ordering::Relaxed);
     }
 

@@ -12,7 +12,7 @@ pub fn line(record: &Record) -> String {
     let (interface, event) = (record.interface.as_deref().unwrap_or("?"), &record.event);
     match event {
         Event::Received { message, client } => {
-            format!("{}({interface}) {}", message.name(), who(record, client))
+            format!("{}({interface}) {}", message.name(), client_text(record, client))
         }
         Event::Answered { message, address, file, note, .. } => {
             let mut line = format!("{}({interface})", message.name());
@@ -57,17 +57,21 @@ pub fn line(record: &Record) -> String {
         }
         Event::Dropped { reason, client } => {
             let client = match client {
-                Some(client) => format!(" {}", who(record, client)),
+                Some(client) => format!(" {}", client_text(record, client)),
                 None => record.machine.as_ref().map(|machine| format!(" {machine}")).unwrap_or_default(),
             };
             format!("dropped({interface}){client} reason={}", reason.name())
         }
         Event::Server { text, .. } => text.clone(),
         Event::NoFileForArchitecture { client } => {
-            format!("no_file_for_architecture({interface}) {}: {}", who(record, client), no_file(client))
+            format!(
+                "no_file_for_architecture({interface}) {}: {}",
+                client_text(record, client),
+                no_file(client)
+            )
         }
         Event::FileMissing { client, file, rule, set } => {
-            let client = who(record, client);
+            let client = client_text(record, client);
             format!("file_missing({interface}) {client} file={file} rule={rule}: {}", missing(file, *set))
         }
         Event::TextFailed { problem, .. } => escaped(problem).to_string(),
@@ -86,7 +90,7 @@ fn boot_loop(record: &Record, interface: &str, event: &Event) -> String {
     } else {
         "that file does not come, does not start or leads back here; its screen says which"
     };
-    let (who, within) = (who(record, client), within.as_secs());
+    let (who, within) = (client_text(record, client), within.as_secs());
     format!("loop({interface}) {who} was given {file} {times} times in {within} s: {why}")
 }
 
@@ -247,7 +251,7 @@ fn exhausted(
     format!(
         "exhausted({interface}) {subnet} has no address left for {}, of a pool of {size}: enlarge `pool`, shorten \
          `lease`, or list them with `lanboot leases`",
-        who(record, client)
+        client_text(record, client)
     )
 }
 
@@ -357,7 +361,7 @@ fn host(record: &Record, event: &Event) -> String {
     text
 }
 
-fn who(record: &Record, client: &Client) -> String {
+fn client_text(record: &Record, client: &Client) -> String {
     let mut text = hardware(record);
     if client.firmware != Firmware::Other {
         let _ = write!(text, " {}", client.firmware);

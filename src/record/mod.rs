@@ -110,7 +110,7 @@ impl Recorder {
         let Inner { dhcp, counts, repeats, subscribers, .. } = &*self.inner;
         counts.count(&record.event);
         if let Event::Received { .. } = record.event {
-            dhcp.came(record.at);
+            dhcp.record_message(record.at);
         }
         let level = level(&record.event);
         if is_enabled(level) {

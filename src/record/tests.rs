@@ -158,9 +158,9 @@ fn dhcp_is_busy_until_a_second_after_a_message() {
     let dhcp = LastMessage::default();
     let after = |millis: u64| Timestamp(1_000_000 + millis);
     assert!(!dhcp.is_recent(after(0)) && !dhcp.is_recent(after(5000)), "no message so far");
-    dhcp.came(after(0));
+    dhcp.record_message(after(0));
     assert!(dhcp.is_recent(after(0)) && dhcp.is_recent(after(1000)) && !dhcp.is_recent(after(1001)));
-    dhcp.came(after(5000));
+    dhcp.record_message(after(5000));
     assert!(dhcp.is_recent(after(5999)));
     let recorder = Recorder::default();
     assert!(!recorder.dhcp_is_busy());

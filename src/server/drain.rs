@@ -46,10 +46,10 @@ pub(super) enum Service {
 }
 
 impl Service {
-    fn under_way(&self) -> usize {
+    fn active(&self) -> usize {
         match self {
-            Service::Http(http) => http.under_way(),
-            Service::Tftp(tftp) => tftp.under_way(),
+            Service::Http(http) => http.active_connections(),
+            Service::Tftp(tftp) => tftp.active_transfers(),
         }
     }
 }
@@ -101,7 +101,7 @@ impl Serving {
             tftp.close_listeners();
             self.closing.push(Service::Tftp(tftp));
         }
-        self.closing.retain(|service| service.under_way() > 0);
+        self.closing.retain(|service| service.active() > 0);
         self.choose_reader();
         let Some(files) = files.get() else { return Ok(()) };
         if let Some(mut tftp) = self.tftp.take_if(|tftp| tftp.has_other_ports(snapshot)) {
@@ -182,19 +182,19 @@ impl Serving {
         }
     }
 
-    /// Accepts no new transfers and waits until all are finished, at most for [`LIMIT`] or until `hurry` completes.
+    /// Accepts no new transfers and waits until all are finished, at most for [`LIMIT`] or until `abort` completes.
     /// Then aborts the rest.
-    pub(super) async fn drain(mut self, hurry: impl Future<Output = ()>) {
+    pub(super) async fn drain(mut self, abort: impl Future<Output = ()>) {
         self.http.iter().for_each(Threads::close);
         self.tftp.iter().for_each(Running::close);
-        self.closing.retain(|service| service.under_way() > 0);
+        self.closing.retain(|service| service.active() > 0);
         let began = Instant::now();
-        let mut hurry = pin!(hurry);
+        let mut abort = pin!(abort);
         let mut waited_for = None;
-        while self.under_way() > 0 && began.elapsed() < LIMIT {
+        while self.active() > 0 && began.elapsed() < LIMIT {
             if began.elapsed() >= QUIET && waited_for.is_none() {
-                waited_for = Some(self.under_way());
-                let (http, tftp) = (self.http(), self.tftp());
+                waited_for = Some(self.active());
+                let (http, tftp) = (self.active_connections(), self.active_transfers());
                 tracing::info!(
                     "stopping: {http} HTTP and {tftp} TFTP transfers are running and have {} s to finish; \
                      a second signal aborts them",
@@ -203,27 +203,27 @@ impl Serving {
             }
             tokio::select! {
                 biased;
-                () = &mut hurry => break,
+                () = &mut abort => break,
                 () = sleep(PAUSE) => {}
             }
         }
-        let left = self.under_way();
+        let left = self.active();
         if let Some(waited_for) = waited_for.or((left > 0).then_some(left)) {
             let took = began.elapsed().as_secs_f64();
             let ended = waited_for.saturating_sub(left);
             tracing::info!("waited {took:.1} s for transfers: {ended} finished, {left} aborted");
         }
-        self.cut_off().await;
+        self.abort_transfers().await;
     }
 
-    async fn cut_off(self) {
+    async fn abort_transfers(self) {
         let services = self.http.map(Service::Http).into_iter().chain(self.tftp.map(Service::Tftp));
         for service in services.chain(self.closing) {
             match service {
                 Service::Http(http) => {
                     http.end();
                     let began = Instant::now();
-                    while http.under_way() > 0 && began.elapsed() < ABORT_TIME {
+                    while http.active_connections() > 0 && began.elapsed() < ABORT_TIME {
                         sleep(PAUSE).await;
                     }
                 }
@@ -232,15 +232,25 @@ impl Serving {
         }
     }
 
-    fn under_way(&self) -> usize {
-        self.http() + self.tftp() + self.closing.iter().map(Service::under_way).sum::<usize>()
+    fn active(&self) -> usize {
+        self.active_connections() + self.active_transfers()
     }
 
-    fn http(&self) -> usize {
-        self.http.as_ref().map_or(0, Threads::under_way)
+    /// The number of open HTTP connections, including those of a service that a reload turned off.
+    fn active_connections(&self) -> usize {
+        let closing = self.closing.iter().filter_map(|service| match service {
+            Service::Http(http) => Some(http),
+            Service::Tftp(_) => None,
+        });
+        self.http.iter().chain(closing).map(Threads::active_connections).sum()
     }
 
-    fn tftp(&self) -> usize {
-        self.tftp.as_ref().map_or(0, Running::under_way)
+    /// The number of running TFTP transfers, including those of a service that a reload turned off.
+    fn active_transfers(&self) -> usize {
+        let closing = self.closing.iter().filter_map(|service| match service {
+            Service::Tftp(tftp) => Some(tftp),
+            Service::Http(_) => None,
+        });
+        self.tftp.iter().chain(closing).map(Running::active_transfers).sum()
     }
 }

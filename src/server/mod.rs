@@ -86,11 +86,11 @@ impl Server {
     }
 
     /// Serves until `stop` completes. Then stores and answers the waiting leases, and lets transfers finish ([`drain`])
-    /// until `hurry` completes.
+    /// until `abort` completes.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
-        hurry: impl Future<Output = ()>,
+        abort: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
         let tftp = match self.tftp {
             Some(transfers) => Some(transfers.start(&self.recorder)?),
@@ -124,7 +124,7 @@ impl Server {
             let mut serving = serving.stop_dhcp().await;
             serving.web = None;
             control.inspect(JoinHandle::abort);
-            serving.drain(hurry).await;
+            serving.drain(abort).await;
         };
         tokio::select! {
             () = ended => {}

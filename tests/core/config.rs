@@ -405,7 +405,7 @@ fn a_menu_says_what_it_shows_and_for_how_long() {
 }
 
 #[test]
-fn missing_boot_files_are_told_with_their_key_and_their_clients() {
+fn missing_boot_files_are_reported_with_key_and_clients() {
     let text = "\
 dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}], classes: [{match: {arch: 7}, boot: class.efi}]}
 boot:
@@ -473,7 +473,7 @@ machines:
 }
 
 #[test]
-fn files_that_their_clients_cannot_start_are_told_with_both() {
+fn unstartable_files_are_reported_with_file_and_client() {
     let text = "\
 dhcp: {mode: server, subnets: [{network: 10.0.0.0/24}], classes: [{match: {arch: 7}, boot: script}]}
 boot:
@@ -532,7 +532,7 @@ machines:
 }
 
 #[test]
-fn uefi_is_told_a_dns_server_where_a_url_has_a_name() {
+fn uefi_gets_a_dns_server_for_urls_with_names() {
     let text = "\
 dhcp:
   mode: server
@@ -566,7 +566,7 @@ machines:
 }
 
 #[test]
-fn many_wrong_files_are_told_soon_and_in_short() {
+fn many_wrong_files_are_reported_fast_and_briefly() {
     let machines: String = (0..5000)
         .map(|n| format!("  - {{mac: '02:00:00:00:{:02x}:{:02x}', boot: a.ipxe}}\n", n / 256, n % 256))
         .collect();

@@ -126,7 +126,7 @@ fn rfc1350_7_an_error_ends_it_and_is_not_answered() {
 }
 
 #[test]
-fn rfc1350_what_is_no_part_of_a_download_is_passed_over() {
+fn rfc1350_packets_of_other_kinds_are_ignored() {
     let mut talk = Talk::new(Options::default(), 5000);
     assert_eq!(talk.packet(ms(1), &Packet::Data { block: 1, data: b"x" }), Step::Wait);
     assert_eq!(talk.packet(ms(1), &Packet::OAck(Options::default())), Step::Wait);
@@ -187,7 +187,7 @@ fn rfc7440_4_an_ack_in_the_middle_begins_the_window_after_it_at_once() {
 }
 
 #[test]
-fn t_17_an_ack_of_the_block_before_the_window_begins_it_anew_at_once() {
+fn t_17_an_ack_of_the_block_before_the_window_resends_it() {
     let mut talk = Talk::accepted(window(8), 1 << 20, ms(10));
     assert_eq!(talk.ack(ms(10), 8), blocks(9, 16));
     assert_eq!(talk.ack(ms(10), 8), blocks(9, 16), "block 9 was lost");
@@ -196,7 +196,7 @@ fn t_17_an_ack_of_the_block_before_the_window_begins_it_anew_at_once() {
 }
 
 #[test]
-fn rfc7440_4_the_same_gap_is_mended_once_a_round_trip() {
+fn rfc7440_4_a_gap_is_resent_once_per_round_trip() {
     let mut talk = Talk::accepted(window(8), 1 << 20, ms(10));
     assert_eq!(talk.ack(ms(10), 8), blocks(9, 16));
     assert_eq!(talk.ack(ms(1), 8), Step::Wait, "too early to be about this window");
@@ -312,7 +312,7 @@ fn a_window_sent_again_without_need_does_not_have_the_next_one_sent_again() {
 }
 
 #[test]
-fn rfc7440_4_the_first_block_of_the_window_after_a_probe_is_mended_too() {
+fn rfc7440_4_the_first_block_after_a_probe_is_resent_too() {
     let mut talk = Talk::accepted(window(16), 1 << 20, ms(20));
     assert_eq!(talk.silence(), (ms(40), blocks(16, 16)));
     assert_eq!(talk.ack(ms(20), 16), blocks(17, 32), "it was lost, or the answer");
@@ -374,7 +374,7 @@ fn the_wait_follows_the_round_trip_and_doubles_in_silence() {
 }
 
 #[test]
-fn karn_what_was_sent_twice_is_not_measured() {
+fn karn_resent_blocks_are_not_measured() {
     let mut talk = Talk::accepted(window(1), 1 << 20, ms(2));
     talk.silence();
     let wait = talk.transfer.deadline() - talk.now;
@@ -497,7 +497,7 @@ fn t_12_after_the_handshake_a_silent_client_gets_one_window_and_its_repeats() {
 }
 
 #[test]
-fn t_14_any_error_after_the_size_was_told_is_a_size_probe() {
+fn t_14_any_error_after_the_oack_is_a_size_probe() {
     for code in [ErrorCode::OPTIONS, ErrorCode::UNDEFINED, ErrorCode::DISK_FULL] {
         let asked = Options { transfer_size: Some(0), block_size: Some(1468), ..Options::default() };
         let mut talk = Talk::new(asked, 5000);
@@ -591,7 +591,7 @@ fn files_of_more_than_4_gib_are_sent_whole() {
 }
 
 #[test]
-fn a_gap_where_the_numbers_wrap_is_mended() {
+fn a_gap_where_the_numbers_wrap_is_resent() {
     let mut talk = Talk::accepted(window(16), 100 << 20, ms(1));
     let mut block = 16;
     while block < 65535 {

@@ -59,8 +59,8 @@ fn a_proxy_beside_dnsmasq_on_the_same_computer_whichever_starts_first() {
 }
 
 #[test]
-fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
-    let name = "beside a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac";
+fn a_dhcp_server_beside_ours_is_logged_with_address_and_mac() {
+    let name = "beside a_dhcp_server_beside_ours_is_logged_with_address_and_mac";
     if !ready(name, &[NETWORK, DNSMASQ, UDHCPC]) {
         return;
     }
@@ -86,8 +86,8 @@ fn a_dhcp_server_beside_ours_is_told_of_with_its_address_and_mac() {
 }
 
 #[test]
-fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
-    let name = "beside without_cap_net_raw_the_port_is_shared_with_who_lets_us";
+fn without_cap_net_raw_the_port_is_shared_where_allowed() {
+    let name = "beside without_cap_net_raw_the_port_is_shared_where_allowed";
     if !ready(name, &[NETWORK, DNSMASQ, UDHCPC]) {
         return;
     }
@@ -126,8 +126,8 @@ fn without_cap_net_raw_the_port_is_shared_with_who_lets_us() {
 }
 
 #[test]
-fn what_the_computer_of_a_proxy_sends_itself_is_heard() {
-    if !ready("beside what_the_computer_of_a_proxy_sends_itself_is_heard", &[NETWORK, DNSMASQ]) {
+fn a_server_on_the_proxys_own_computer_is_heard() {
+    if !ready("beside a_server_on_the_proxys_own_computer_is_heard", &[NETWORK, DNSMASQ]) {
         return;
     }
     let probe = |host: &Namespace, arguments: &str| {

@@ -87,7 +87,7 @@ fn udhcpc(host: &Namespace) -> Running {
 }
 
 #[test]
-fn rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp_while_others_are_served() {
+fn rfc2131_2_2_arp_finds_a_used_address_while_others_are_served() {
     let _alone = one_at_a_time();
     if !ready("clients rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp", &[NETWORK, UDHCPC]) {
         return;
@@ -115,7 +115,7 @@ fn rfc2131_2_2_an_address_that_somebody_uses_is_found_by_arp_while_others_are_se
 }
 
 #[test]
-fn an_address_that_somebody_uses_behind_a_relay_agent_is_found_by_ping() {
+fn ping_finds_a_used_address_behind_a_relay_agent() {
     if !ready("clients an_address_that_somebody_uses_behind_a_relay_agent", &[NETWORK, UDHCPC, RELAY]) {
         return;
     }

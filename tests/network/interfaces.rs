@@ -34,7 +34,7 @@ fn boot(host: &Namespace, interface: &str) -> String {
 }
 
 /// Asserts that no server answers on that interface.
-fn hears_nobody(host: &Namespace, interface: &str) {
+fn assert_no_offer(host: &Namespace, interface: &str) {
     let out = probe(host, interface, "3");
     assert!(out.contains("no DHCP server answered within 3 s"), "{out}");
 }
@@ -167,7 +167,7 @@ fn f_07_another_address_is_served_without_a_restart_and_transfers_go_on() {
     here.ip(&format!("addr add 10.9.9.1/24 dev {BRIDGE}")).unwrap();
     says(&mut server, 1, "TFTP on 10.9.9.1:69");
     says(&mut server, 1, "subnet 192.168.77.0/24: no served interface has an address in it");
-    hears_nobody(&host, "eth0");
+    assert_no_offer(&host, "eth0");
 
     // And back.
     here.ip(&format!("addr flush dev {BRIDGE}")).unwrap();
@@ -197,7 +197,7 @@ fn f_07_an_interface_that_comes_late_or_comes_again_is_served() {
         here.ip("link set late0 down").unwrap();
         here.ip("link set late0 name other0 up").unwrap();
         says(&mut server, time, "interface late0 is not served any more");
-        hears_nobody(&host, "eth5");
+        assert_no_offer(&host, "eth5");
         here.ip("link del other0").unwrap();
     }
 }

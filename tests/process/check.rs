@@ -51,7 +51,7 @@ fn r_41_all_problems_are_reported_in_one_run() {
 }
 
 #[test]
-fn r_41_ports_of_its_own_server_are_no_problem() {
+fn r_41_ports_of_the_running_server_are_no_problem() {
     let lab = Lab::new();
     let _serving = lab.serve(&["serve"]);
     let output = check(&lab.config_file(), &["--json"]);

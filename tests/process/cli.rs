@@ -32,7 +32,7 @@ fn check_says_ok_in_one_line() {
 }
 
 #[test]
-fn check_survives_that_nobody_reads_what_it_says() {
+fn check_survives_a_closed_pipe() {
     let lab = Lab::new();
     let check = |out: Stdio, err: Stdio| {
         let mut command = lanboot(&["check", "--file-only", "--config"]);
@@ -215,7 +215,7 @@ fn a_port_in_use_is_said_with_the_process_that_has_it() {
 }
 
 #[test]
-fn a_second_lanboot_is_told_of_the_first() {
+fn a_second_lanboot_names_the_first() {
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let (_, err, code) = told(&lab.run(&["serve"]));
@@ -225,7 +225,7 @@ fn a_second_lanboot_is_told_of_the_first() {
 }
 
 /// `lanboot` as an unprivileged user.
-fn as_nobody(lab: &Lab, command: &str) -> Command {
+fn as_unprivileged_user(lab: &Lab, command: &str) -> Command {
     if !nix::unistd::geteuid().is_root() {
         return lanboot(&[command]);
     }
@@ -244,7 +244,7 @@ fn boot_files_that_may_not_be_read_are_neither_right_nor_missing() {
     fs::set_permissions(images.join("snponly.efi"), fs::Permissions::from_mode(0o000)).unwrap();
     let check = || {
         told(
-            &as_nobody(&lab, "check")
+            &as_unprivileged_user(&lab, "check")
                 .args(["--file-only", "--config"])
                 .arg(lab.config_file())
                 .output()
@@ -272,7 +272,7 @@ fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
     }
     let lab = Lab::new();
     lab.write_config(&lab.config().replace(&format!("server: {}", lab.ports.dhcp), "server: 67"));
-    let mut command = as_nobody(&lab, "serve");
+    let mut command = as_unprivileged_user(&lab, "serve");
     command.arg("--config").arg(lab.config_file());
     let (out, err, code) = told(&command.output().unwrap());
     assert_eq!((out.as_str(), code), ("", 3), "{err}");
@@ -309,20 +309,20 @@ fn a_missing_folder_of_boot_files_and_a_state_that_cannot_be_made_are_named() {
 }
 
 #[test]
-fn a_lease_database_that_this_user_may_not_write_says_who_may() {
+fn a_read_only_lease_database_names_its_owner() {
     let lab = Lab::new();
     let state = lab.path().join("state");
     fs::create_dir(&state).unwrap();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o555)).unwrap();
     let (_, err, code) =
-        told(&as_nobody(&lab, "serve").arg("--config").arg(lab.config_file()).output().unwrap());
+        told(&as_unprivileged_user(&lab, "serve").arg("--config").arg(lab.config_file()).output().unwrap());
     let expected = format!("only root and the user that {} belongs to may", state.display());
     assert!(err.contains("cannot lock the lease database") && err.contains(&expected), "{err}");
     assert_eq!(code, 3);
 }
 
 #[test]
-fn a_missing_folder_for_uploads_is_told_with_how_to_make_it() {
+fn a_missing_folder_for_uploads_is_reported_with_advice() {
     let lab = Lab::new();
     lab.write_config(&lab.config().replace("tftp: {", "tftp: {uploads: uploads, "));
     let advice = format!("make it with `install -d -o lanboot {}`", lab.path().join("uploads").display());

@@ -37,7 +37,7 @@ fn every_client_boots_and_stands_in_the_table() {
 }
 
 #[test]
-fn each_step_of_a_boot_is_told() {
+fn each_step_of_a_boot_is_printed() {
     let text = String::from_utf8(demo().stdout).unwrap();
     for step in [
         "DISCOVER",

@@ -56,7 +56,7 @@ fn has(lines: &[String], text: &str) -> bool {
 }
 
 #[test]
-fn an_http_transfer_comes_to_its_end_and_what_is_idle_ends_at_once() {
+fn an_http_transfer_finishes_and_idle_connections_close_at_once() {
     let _alone = one_at_a_time();
     let lab = lab();
     let serving = lab.serve(&["serve"]);
@@ -67,7 +67,7 @@ fn an_http_transfer_comes_to_its_end_and_what_is_idle_ends_at_once() {
     idle_rest.read_exact(&mut whole[..took - 1024 + 100]).unwrap();
     let half_a_head = connect(&lab);
     (&half_a_head).write_all(b"GET /snponly").unwrap();
-    let under_way = ask(&lab, "/large");
+    let download = ask(&lab, "/large");
     serving.ask_to_stop();
     serving.wait_for("stopping: 1 HTTP and 0 TFTP transfers are running and have 10 s to finish");
     let began = Instant::now();
@@ -76,7 +76,7 @@ fn an_http_transfer_comes_to_its_end_and_what_is_idle_ends_at_once() {
     assert!(began.elapsed() < Duration::from_secs(2), "they were not closed: {:?}", began.elapsed());
     let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, lab.http)).err().map(|error| error.kind());
     assert_eq!(refused, Some(std::io::ErrorKind::ConnectionRefused));
-    let got = rest(under_way);
+    let got = rest(download);
     assert!(got > LARGE - 1024, "{got} bytes of {LARGE}");
     let (took, lines) = ended(serving);
     assert!(took < drain::LIMIT / 2, "{took:?}");

@@ -144,7 +144,7 @@ fn build_shim(lab: &Lab) -> std::path::PathBuf {
 }
 
 #[test]
-fn f_05_a_sync_that_failed_is_not_tried_again_but_everything_written_anew() {
+fn f_05_after_a_failed_sync_the_database_is_written_again() {
     if !support::need("cc", "gcc") {
         return;
     }
@@ -449,7 +449,7 @@ fn read_until(log: &mut impl BufRead, text: &str) -> Vec<String> {
 }
 
 #[test]
-fn f_20_a_log_that_nobody_reads_stops_nobody_and_what_is_lost_is_counted() {
+fn f_20_an_unread_log_delays_no_client_and_losses_are_counted() {
     let _alone = one_at_a_time();
     let lab = Lab::new();
     let mut command = lab::lanboot(&["--log", "debug", "serve", "--config"]);
@@ -564,7 +564,7 @@ fn f_13_a_storm_of_machines_boots_every_one_in_bounded_memory() {
 }
 
 #[test]
-fn f_14_without_descriptors_leases_are_given_all_the_same() {
+fn f_14_without_descriptors_leases_are_still_given() {
     let lab = Lab::new();
     let command = format!(
         "ulimit -n 48; exec {} serve --log error --config {}",

@@ -81,7 +81,7 @@ fn d_14_names_that_a_shell_or_a_terminal_would_act_on_go_nowhere() {
 }
 
 #[test]
-fn d_15_nobody_gets_no_lease_and_the_server_starts_again() {
+fn d_15_a_client_without_identity_gets_no_lease() {
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

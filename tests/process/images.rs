@@ -580,7 +580,7 @@ fn a_server_that_does_not_answer_is_named() {
 }
 
 #[test]
-fn what_takes_its_time_is_shown_on_a_terminal_and_nowhere_else() {
+fn progress_is_shown_on_terminals_only() {
     let (lab, _) = empty();
     let fifo = lab.path().join("slow.efi");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -220,7 +220,7 @@ fn a_release_without_a_server_is_seen_by_the_next_one() {
 }
 
 #[test]
-fn nobody_writes_behind_the_back_of_a_server_that_cannot_be_asked() {
+fn no_command_writes_leases_while_the_server_does_not_answer() {
     let site = Site::new(1);
     let (server, _) = site.serve();
     assert_eq!(site.lease(1), FIRST);
@@ -274,7 +274,7 @@ fn other_users_may_not_release() {
 }
 
 #[test]
-fn strange_clients_of_the_control_socket_harm_nobody() {
+fn odd_clients_of_the_control_socket_delay_no_other() {
     let site = Site::new(1);
     let (_server, _) = site.serve();
     let socket = site.state().join("control.sock");
@@ -398,7 +398,7 @@ fn nothing_is_imported_behind_the_back_of_a_server() {
 
 /// The migration from another server: lanboot has not run yet, so its state folder may not exist.
 #[test]
-fn an_import_makes_the_state_folder_and_advises_to_stop_nobody() {
+fn an_import_makes_the_state_folder_without_advice_to_stop_a_server() {
     let site = Site::new(5);
     std::fs::remove_dir(site.state()).unwrap();
     let done = site.leases(&["import", &foreign("dhcpd.leases")]);
@@ -414,7 +414,7 @@ fn an_import_makes_the_state_folder_and_advises_to_stop_nobody() {
 }
 
 #[test]
-fn what_root_makes_belongs_to_the_owner_of_the_folder() {
+fn files_made_by_root_belong_to_the_owner_of_the_folder() {
     use std::os::unix::fs::{MetadataExt, chown, symlink};
     if !nix::unistd::geteuid().is_root() {
         assert!(std::env::var("CI").as_deref() != Ok("true"), "CI runs the tests as root");

@@ -173,10 +173,10 @@ fn s_03_a_flood_with_one_acknowledgement_each_keeps_no_client_out() {
         let began = Instant::now();
         for n in 0..20 {
             let got = first_block(server.port, "short");
-            assert_eq!(got, Ok(live::content(511)), "{n} {ports:?}, {} under way", server.under_way());
+            assert_eq!(got, Ok(live::content(511)), "{n} {ports:?}, {} under way", server.active_transfers());
         }
         assert!(began.elapsed() < Duration::from_secs(2), "{ports:?} {:?}", began.elapsed());
-        server.wait("16 silent ones of each address stay", || server.under_way() <= 4 * 16 + 2);
+        server.wait("16 silent ones of each address stay", || server.active_transfers() <= 4 * 16 + 2);
         let evicted =
             |event: &&Event| matches!(event, Event::TftpStopped { stop: TransferStop::Evicted, .. });
         assert!(server.events.lock().unwrap().iter().filter(evicted).count() >= 512 - 4 * 16, "{ports:?}");
@@ -198,7 +198,7 @@ fn s_03_clients_of_one_address_that_get_on_are_never_put_out() {
             client.send(&Packet::Ack(round).encode()).unwrap();
         }
         sleep(Duration::from_millis(500));
-        assert_eq!(server.under_way(), CLIENTS, "round {round}");
+        assert_eq!(server.active_transfers(), CLIENTS, "round {round}");
     }
     let peer = |socket: &UdpSocket| match socket.local_addr().unwrap() {
         std::net::SocketAddr::V4(address) => address,

@@ -115,8 +115,8 @@ fn assert_serves(lab: &Lab) {
 }
 
 #[test]
-fn s_15_root_becomes_the_user_lanboot_who_gets_the_state_folder() {
-    if !is_root("s_15_root_becomes_the_user_lanboot_who_gets_the_state_folder") {
+fn s_15_root_becomes_the_user_lanboot_which_owns_the_state_folder() {
+    if !is_root("s_15_root_becomes_the_user_lanboot_which_owns_the_state_folder") {
         return;
     }
     let lab = open_lab();
@@ -158,8 +158,8 @@ fn s_15_root_becomes_the_user_lanboot_who_gets_the_state_folder() {
 }
 
 #[test]
-fn s_15_what_root_does_with_the_leases_leaves_them_the_servers() {
-    if !is_root("s_15_what_root_does_with_the_leases_leaves_them_the_servers") {
+fn s_15_commands_of_root_leave_the_leases_to_the_server() {
+    if !is_root("s_15_commands_of_root_leave_the_leases_to_the_server") {
         return;
     }
     let lab = open_lab();

@@ -119,7 +119,7 @@ fn everybody_boots_in_both_modes() {
 }
 
 #[test]
-fn a_url_of_this_server_that_nobody_serves_boots_nobody() {
+fn an_unserved_url_of_this_server_boots_no_machine() {
     let files = ["snponly.efi", "boot.ipxe"];
     let boot = "boot: {arch: {uefi-x64-http: 'http://{server}/snponly.efi'}}";
     for http in ["off", "{port: 18089}"] {
@@ -137,7 +137,7 @@ fn a_url_of_this_server_that_nobody_serves_boots_nobody() {
 }
 
 #[test]
-fn a_machine_with_a_loader_of_its_own_is_followed_to_the_next_files() {
+fn the_files_after_a_machines_own_loader_are_followed() {
     let files = ["boot.ipxe", "deb/shimx64.efi", "deb/grubx64.efi", "grub/grub.cfg", "bios/pxelinux.0"];
     let config = format!(
         "dhcp: {{{SERVER}}}\nmachines:\n  - {{name: node1, mac: '52:54:00:00:00:01', boot: {{uefi-x64: deb/shimx64.efi}}}}\n  \

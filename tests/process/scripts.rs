@@ -115,7 +115,7 @@ fn a_template_is_rendered_for_the_machine_that_is_named_or_asks() {
 }
 
 #[test]
-fn w_02_what_machines_say_of_themselves_is_data() {
+fn w_02_values_of_machines_are_data() {
     if !need("curl", "curl") {
         return;
     }
@@ -172,7 +172,7 @@ fn r_48_a_template_error_names_file_line_variable_and_machine() {
 }
 
 #[test]
-fn one_target_is_told_to_every_loader() {
+fn one_target_becomes_a_script_for_every_loader() {
     if !need("curl", "curl") {
         return;
     }

@@ -68,7 +68,7 @@ fn curl_fetches_a_file_from_the_same_process() {
 }
 
 #[test]
-fn what_was_acknowledged_survives_kill_9() {
+fn acknowledged_leases_survive_kill_9() {
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let address = lease(lab.ports, 1);
@@ -116,7 +116,7 @@ fn kill_9_in_a_storm_of_clients_loses_nothing_that_was_acknowledged() {
 }
 
 #[test]
-fn garbage_is_dropped_with_a_reason_and_hinders_nobody() {
+fn garbage_is_dropped_with_a_reason_and_delays_no_client() {
     let _alone = one_at_a_time();
     let lab = Lab::new();
     let mut serving = lab.serve(&["serve"]);

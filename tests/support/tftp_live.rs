@@ -34,7 +34,7 @@ pub struct Server {
 
 enum Engine {
     Native(native::Engine),
-    AsyncTftp { under_way: Quota, _runtime: tokio::runtime::Runtime },
+    AsyncTftp { active: Quota, _runtime: tokio::runtime::Runtime },
 }
 
 /// The settings of a server.
@@ -97,19 +97,19 @@ impl Server {
         let (base, events) = Server::files();
         let socket = UdpSocket::bind((setup.address, 0)).unwrap();
         let port = socket.local_addr().unwrap().port();
-        let under_way = Quota::default();
+        let active = Quota::default();
         let seen = events.clone();
         let service = async_tftp::Service {
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
             now: setup.may_ask(),
-            under_way: under_way.clone(),
+            active: active.clone(),
             closing: Arc::default(),
             record: move |event| seen.lock().unwrap().push(event),
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.spawn(async_tftp::serve(socket, setup.mtu, service));
-        Server { port, base, events, engine: Engine::AsyncTftp { under_way, _runtime: runtime } }
+        Server { port, base, events, engine: Engine::AsyncTftp { active, _runtime: runtime } }
     }
 
     fn files() -> (tempfile::TempDir, Arc<Mutex<Vec<Event>>>) {
@@ -121,15 +121,15 @@ impl Server {
         (base, Arc::default())
     }
 
-    pub fn under_way(&self) -> usize {
+    pub fn active_transfers(&self) -> usize {
         match &self.engine {
-            Engine::Native(engine) => engine.under_way(),
-            Engine::AsyncTftp { under_way, .. } => under_way.count(),
+            Engine::Native(engine) => engine.active_transfers(),
+            Engine::AsyncTftp { active, .. } => active.count(),
         }
     }
 
     pub fn wait_until_idle(&self) {
-        self.wait("all transfers are over", || self.under_way() == 0);
+        self.wait("all transfers are over", || self.active_transfers() == 0);
     }
 
     pub fn root(&self) -> PathBuf {

@@ -93,7 +93,7 @@ pub fn unreachable(loaded: &Loaded) -> Vec<Problem> {
 }
 
 /// Boot files that their clients cannot start. Unreadable files are not checked.
-pub fn wrong(loaded: &Loaded) -> Vec<Problem> {
+pub fn unstartable(loaded: &Loaded) -> Vec<Problem> {
     let Ok(catalog) = Catalog::open(&loaded.config.images) else { return Vec::new() };
     let images = loaded.config.images.display().to_string();
     let kind_of = |name: &str| catalog.kind(&BootName::parse(name.as_bytes()).ok()?);

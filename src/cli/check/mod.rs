@@ -37,11 +37,11 @@ pub fn run(given: Given<'_>, options: Options) -> ExitCode {
     let ((loaded, problems), path) = match read {
         Ok(read) => read,
         Err(LoadError::Unreadable(message)) => {
-            output::complain(format_args!("lanboot: {message}"));
+            output::print_error(format_args!("lanboot: {message}"));
             return ExitCode::from(2);
         }
         Err(error) => {
-            output::complain(error);
+            output::print_error(error);
             return ExitCode::from(1);
         }
     };
@@ -133,7 +133,7 @@ fn boot_file_problems(loaded: &Loaded) -> Vec<Problem> {
     problems.extend(config::missing_file_problems(sources, &shown, &there, &missing));
     problems.extend(hidden);
     problems.extend(config::unreadable_file_problems(sources, &shown, &boot_files::unreadable(loaded)));
-    problems.extend(boot_files::wrong(loaded));
+    problems.extend(boot_files::unstartable(loaded));
     problems.extend(boot_files::unreachable(loaded));
     problems.sort_by_key(Problem::order);
     problems

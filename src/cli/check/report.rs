@@ -125,8 +125,8 @@ impl Report {
         if json {
             return self.print_json();
         }
-        self.notes.iter().for_each(|note| output::complain(format_args!("note: {}", note.text)));
-        self.problems.iter().for_each(|problem| output::complain(&problem.text));
+        self.notes.iter().for_each(|note| output::print_error(format_args!("note: {}", note.text)));
+        self.problems.iter().for_each(|problem| output::print_error(&problem.text));
         let file = self.path.display();
         if self.is_ok() {
             return output::print(&format!("{file}: ok: {}\n", self.summary));
@@ -134,7 +134,7 @@ impl Report {
         let of_file = self.problems.iter().filter(|line| line.about == "file").count();
         if of_file > 0 {
             let s = if of_file == 1 { "" } else { "s" };
-            output::complain(format_args!("{file}: {of_file} problem{s}"));
+            output::print_error(format_args!("{file}: {of_file} problem{s}"));
         }
         ExitCode::FAILURE
     }

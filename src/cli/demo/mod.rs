@@ -49,7 +49,7 @@ pub fn run(vm: bool) -> ExitCode {
     let folder = match Folder::new() {
         Ok(folder) => folder,
         Err(error) => {
-            output::complain(format_args!(
+            output::print_error(format_args!(
                 "lanboot demo: cannot make a folder and find free UDP ports for it: {error}"
             ));
             return ExitCode::from(3);
@@ -58,7 +58,7 @@ pub fn run(vm: bool) -> ExitCode {
     let running = match Running::start(&folder.config()) {
         Ok(running) => running,
         Err(why) => {
-            output::complain(format_args!("lanboot demo: the server did not start: {why}"));
+            output::print_error(format_args!("lanboot demo: the server did not start: {why}"));
             return ExitCode::from(3);
         }
     };
@@ -69,7 +69,7 @@ pub fn run(vm: bool) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            output::complain(format_args!("lanboot demo: {error}"));
+            output::print_error(format_args!("lanboot demo: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -36,9 +36,9 @@ pub(super) fn run() -> ExitCode {
     let needs = if firmware == Firmware::Ovmf { OVMF } else { SEABIOS };
     let obstacles = network::obstacles(&[NETWORK, needs].concat(), "lanboot demo --vm");
     if !obstacles.is_empty() {
-        output::complain(format_args!("lanboot demo --vm cannot run here:"));
+        output::print_error(format_args!("lanboot demo --vm cannot run here:"));
         for line in obstacles {
-            output::complain(format_args!("  {line}"));
+            output::print_error(format_args!("  {line}"));
         }
         return ExitCode::from(3);
     }
@@ -46,7 +46,7 @@ pub(super) fn run() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            output::complain(format_args!("lanboot demo --vm: {error}"));
+            output::print_error(format_args!("lanboot demo --vm: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -45,7 +45,7 @@ pub(super) fn run(root: &Path, arguments: &AddArguments, json: bool) -> Result<(
     };
     let done = collection.put(items, arguments.force)?;
     for note in notes {
-        output::complain(format_args!("lanboot images: {note}"));
+        output::print_error(format_args!("lanboot images: {note}"));
     }
     let view = |(name, size, outcome): (BootName, u64, Outcome)| View {
         file: name.as_str().to_owned(),
@@ -161,7 +161,7 @@ fn file(
             )));
         }
         None if from.starts_with("http://") => {
-            output::complain(format_args!(
+            output::print_error(format_args!(
                 "lanboot images: {name} came without encryption, and nothing says that it is what its maker made; its \
                  SHA-256 is {sum} (compare it, or name it with --sha256)"
             ));
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_guessed() {
+    fn an_unknown_name_gets_a_suggestion() {
         let text = unknown("pxelinx");
         assert!(text.contains("debian-installer") && text.ends_with("did you mean `pxelinux`?"), "{text}");
         assert!(unknown("windows").ends_with("nor a file that is there"));

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use crate::cli::config_file::{Given, load_or_exit_code};
-use crate::cli::output::complain;
+use crate::cli::output::print_error;
 use crate::images::add::sets::SETS;
 
 use arguments::AddArguments;
@@ -61,18 +61,18 @@ pub fn run(given: Given<'_>, command: Option<Command>, json: bool) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Message(why)) => {
-            complain(format_args!("lanboot images: {why}"));
+            print_error(format_args!("lanboot images: {why}"));
             ExitCode::FAILURE
         }
         Err(Failure::Usage(why)) => {
-            complain(format_args!("lanboot images: {why}"));
+            print_error(format_args!("lanboot images: {why}"));
             ExitCode::from(2)
         }
         Err(Failure::AlreadyReported) => ExitCode::FAILURE,
         // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
-            complain(format_args!("lanboot images: cannot write the output: {error}"));
+            print_error(format_args!("lanboot images: cannot write the output: {error}"));
             ExitCode::FAILURE
         }
     }

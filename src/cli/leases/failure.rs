@@ -24,5 +24,5 @@ pub(super) fn failure(why: impl ToString) -> Failure {
 
 /// Reports losses on standard error. A missing database is not worth a message in a command.
 pub(super) fn report_losses(findings: &Findings) {
-    findings.losses.iter().for_each(|line| output::complain(format_args!("lanboot leases: {line}")));
+    findings.losses.iter().for_each(|line| output::print_error(format_args!("lanboot leases: {line}")));
 }

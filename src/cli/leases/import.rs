@@ -175,7 +175,7 @@ impl Problems {
     /// Prints the problems, and fails if there are any.
     fn report(&self, path: &Path) -> Result<(), Failure> {
         for problem in &self.first {
-            output::complain(format_args!("{}:{problem}", path.display()));
+            output::print_error(format_args!("{}:{problem}", path.display()));
         }
         if self.count == 0 {
             return Ok(());

@@ -119,13 +119,13 @@ pub fn run(mut given: Given<'_>, command: Option<Command>, mut filter: Filter, j
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Message(why)) => {
-            output::complain(format_args!("lanboot leases: {why}"));
+            output::print_error(format_args!("lanboot leases: {why}"));
             ExitCode::FAILURE
         }
         // A reader such as `head` has closed the pipe.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => {
-            output::complain(format_args!("lanboot leases: cannot write the output: {error}"));
+            output::print_error(format_args!("lanboot leases: cannot write the output: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -187,7 +187,7 @@ fn release(config: &Config, which: Selector, json: bool) -> Result<(), Failure> 
 /// Reads all stored leases. Losses are reported on standard error.
 fn read(config: &Config) -> Result<Vec<Lease>, Failure> {
     let (leases, losses) = open::read(&config.state).map_err(failure)?;
-    losses.iter().for_each(|line| output::complain(format_args!("lanboot leases: {line}")));
+    losses.iter().for_each(|line| output::print_error(format_args!("lanboot leases: {line}")));
     Ok(leases)
 }
 

@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             StartFailure::Usage(why) => (format!("{why}; see lanboot probe --help"), WRONG_USAGE),
             StartFailure::Start(why) => (why, CANNOT_START),
         };
-        output::complain(format_args!("lanboot probe: {why}"));
+        output::print_error(format_args!("lanboot probe: {why}"));
         ExitCode::from(code)
     };
     let plan = match arguments.plan() {
@@ -65,7 +65,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             // The reader closed the pipe, as in `lanboot probe | head`.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Err(error) => {
-                output::complain(format_args!("lanboot probe: {error}"));
+                output::print_error(format_args!("lanboot probe: {error}"));
                 ExitCode::FAILURE
             }
         }

@@ -40,7 +40,7 @@ impl SourceAddress {
     /// # Errors
     /// The interface has no address in that network and none can be added. The message gives advice.
     pub(super) fn take(lease: &Offer, wire: &Wire) -> io::Result<SourceAddress> {
-        let Some(interface) = wire.interface() else { return SourceAddress::towards(lease, wire) };
+        let Some(interface) = wire.interface() else { return SourceAddress::for_server(lease, wire) };
         let name = interface.name.to_string();
         if let Some(address) = own_address(interface, lease.address) {
             return Ok(SourceAddress { address, borrowed: None, interface: Some(name) });
@@ -66,7 +66,7 @@ impl SourceAddress {
 
     /// The source address if one server was named. On loopback every address of 127.0.0.0/8 works. Otherwise it is
     /// this computer's address, because the replies are sent to it.
-    fn towards(lease: &Offer, wire: &Wire) -> io::Result<SourceAddress> {
+    fn for_server(lease: &Offer, wire: &Wire) -> io::Result<SourceAddress> {
         let address = match wire.server() {
             Some(server) if server.is_loopback() && lease.address.is_loopback() => lease.address,
             Some(server) => super::wire::local_address(SocketAddrV4::new(server, 1))?,

@@ -54,12 +54,12 @@ pub(super) enum Ending {
     /// The machine, or a class that it is in, is ignored.
     Ignored,
     /// The machine does not boot.
-    Fails(Trouble),
+    Fails(BootFailure),
 }
 
 /// The reason why a machine does not boot, with advice.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Trouble {
+pub(super) struct BootFailure {
     /// The error code or text on the machine's screen.
     pub(super) code: String,
     pub(super) why: String,
@@ -139,7 +139,7 @@ fn is_by_design(reason: DropReason) -> bool {
     matches!(reason, DropReason::BootpRefused | DropReason::NotNetboot)
 }
 
-fn refused(asker: &ModelClient, reason: DropReason) -> Trouble {
+fn refused(asker: &ModelClient, reason: DropReason) -> BootFailure {
     let (why, advice) = match reason {
         DropReason::PoolExhausted => (
             "no address is left for it".to_owned(),
@@ -155,7 +155,7 @@ fn refused(asker: &ModelClient, reason: DropReason) -> Trouble {
     let code = if asker.firmware == Firmware::BootAgent { Code::E51 } else { Code::E18 };
     let code =
         if matches!(asker.firmware, Firmware::BootAgent | Firmware::Edk2Pxe) { code } else { Code::Silent };
-    Trouble { code: code.to_string(), why, advice }
+    BootFailure { code: code.to_string(), why, advice }
 }
 
 /// Advice that names the key of config.yaml for this client's boot file.
@@ -182,14 +182,14 @@ impl Course<'_> {
             Verdict::Boots(boot) => self.load(asker, &boot),
             Verdict::WaitsForUser => Ending::Waits,
             Verdict::BootsLocally => Ending::LocalDisk,
-            Verdict::Fails(failure) => Ending::Fails(self.trouble(asker, failure)),
+            Verdict::Fails(failure) => Ending::Fails(self.failure(asker, failure)),
             // `exchange` normally continues after these two.
-            Verdict::Requests { unanswered, .. } => Ending::Fails(self.trouble(asker, unanswered)),
+            Verdict::Requests { unanswered, .. } => Ending::Fails(self.failure(asker, unanswered)),
             Verdict::AsksBootServer { unanswered, .. } => self.follow(asker, *unanswered),
         }
     }
 
-    fn trouble(&self, asker: &ModelClient, failure: Failure) -> Trouble {
+    fn failure(&self, asker: &ModelClient, failure: Failure) -> BootFailure {
         let advice = match failure.code {
             Code::E55 => "UDP port 4011 must reach lanboot".to_owned(),
             Code::E16 | Code::E52 if self.site.mode == Mode::Proxy => {
@@ -202,7 +202,7 @@ impl Course<'_> {
             }
             _ => map_a_file(asker),
         };
-        Trouble { code: failure.code.to_string(), why: failure.why, advice }
+        BootFailure { code: failure.code.to_string(), why: failure.why, advice }
     }
 
     /// Predicts how a client loads its boot file, and the loaders that follow.
@@ -210,8 +210,8 @@ impl Course<'_> {
         let name = Escaped(&boot.file).to_string();
         let is_ours = self.push(asker.firmware.name(), boot.by, &boot.server, &boot.file);
         let reached = self.is_reached(boot, &boot.server, is_ours);
-        if let Err(trouble) = reached.and_then(|()| self.is_served(asker, boot, is_ours)) {
-            return Ending::Fails(trouble);
+        if let Err(failure) = reached.and_then(|()| self.is_served(asker, boot, is_ours)) {
+            return Ending::Fails(failure);
         }
         let found = if is_ours { self.site.file(asker, &boot.file) } else { None };
         let kind = found.as_ref().and_then(kind_of);
@@ -234,7 +234,7 @@ impl Course<'_> {
                 "name one for {} where this one is named: boot.arch, its machine, or boot.menu",
                 asker.arch
             );
-            return Ending::Fails(Trouble { code: DOES_NOT_START.to_owned(), why, advice });
+            return Ending::Fails(BootFailure { code: DOES_NOT_START.to_owned(), why, advice });
         }
         let loader = match kind {
             Some(FileKind::BiosIpxe) => Some(Loader::Ipxe),
@@ -257,7 +257,7 @@ impl Course<'_> {
     }
 
     /// Checks that the machine has a route to `server`, from the replies that it kept.
-    fn is_reached(&mut self, boot: &Boot, server: &str, is_ours: bool) -> Result<(), Trouble> {
+    fn is_reached(&mut self, boot: &Boot, server: &str, is_ours: bool) -> Result<(), BootFailure> {
         let Some((server, network)) = without_route(&boot.kept.ack, server) else {
             let assumed = self.site.assumed.filter(|_| is_ours && !has_router(&boot.kept.ack));
             if let Some(network) = assumed {
@@ -274,7 +274,7 @@ impl Course<'_> {
             true => format!("give this computer an address in {network}, or that subnet the option `router`"),
             false => "give the subnet the option `router`".to_owned(),
         };
-        Err(Trouble {
+        Err(BootFailure {
             code: "no route to the server".to_owned(),
             why: format!("its server {server} is not in its network {network}, and it is given no router"),
             advice,
@@ -282,7 +282,7 @@ impl Course<'_> {
     }
 
     /// Checks that lanboot serves the file, and that the announced size is right.
-    fn is_served(&mut self, asker: &ModelClient, boot: &Boot, is_ours: bool) -> Result<(), Trouble> {
+    fn is_served(&mut self, asker: &ModelClient, boot: &Boot, is_ours: bool) -> Result<(), BootFailure> {
         if !is_ours {
             self.notes.push(format!("{boot} is not on this server and was not looked at"));
             return Ok(());
@@ -290,25 +290,29 @@ impl Course<'_> {
         let name = Escaped(&boot.file).to_string();
         if boot.by == Protocol::Tftp && !self.site.tftp {
             let advice = "switch tftp on".to_owned();
-            return Err(Trouble { code: "no TFTP server".to_owned(), why: "tftp is off".to_owned(), advice });
+            return Err(BootFailure {
+                code: "no TFTP server".to_owned(),
+                why: "tftp is off".to_owned(),
+                advice,
+            });
         }
         let port = boot.server.split_once(':').map_or(Some(HTTP_PORT), |(_, port)| port.parse().ok());
         if boot.by == Protocol::Http && self.site.http != port {
-            return Err(Trouble {
+            return Err(BootFailure {
                 code: "no HTTP server".to_owned(),
                 why: format!("nobody serves {boot}"),
                 advice: "switch http on, or name the port in the URL that it has".to_owned(),
             });
         }
         let Some(content) = self.site.file(asker, &boot.file) else {
-            return Err(Trouble {
+            return Err(BootFailure {
                 code: not_found(asker.firmware).to_owned(),
                 why: format!("there is no file {name} in the images folder"),
                 advice: "put it there, or name another one".to_owned(),
             });
         };
         match boot.announced {
-            Some(size) if size != content.size() => Err(Trouble {
+            Some(size) if size != content.size() => Err(BootFailure {
                 code: Code::E05.to_string(),
                 why: format!("option 13 announces {size} bytes, and {name} has {}", content.size()),
                 advice: "remove option 13 from the configuration".to_owned(),
@@ -333,15 +337,15 @@ impl Course<'_> {
             let what = match next(loader, boot) {
                 None => return Ending::Boots,
                 Some(Ok(what)) => what,
-                Some(Err(why)) => return Ending::Fails(self.stuck(loader, why)),
+                Some(Err(why)) => return Ending::Fails(self.loader_failure(loader, why)),
             };
             let is_ours = self.push(loader.name(), what.by, &what.server, &what.file);
-            if let Err(trouble) = self.is_reached(boot, &what.server, is_ours) {
-                return Ending::Fails(trouble);
+            if let Err(failure) = self.is_reached(boot, &what.server, is_ours) {
+                return Ending::Fails(failure);
             }
             if !is_ours && self.site.mode == Mode::Proxy {
                 let why = format!("it asks {}, which is the DHCP server, for its files", what.server);
-                return Ending::Fails(self.stuck(loader, why));
+                return Ending::Fails(self.loader_failure(loader, why));
             }
             if is_ours && self.site.file(asker, &what.file).is_none() {
                 let name = Escaped(&what.file).to_string();
@@ -352,7 +356,7 @@ impl Course<'_> {
                 }
                 let why = format!("{} needs {name}, which is not in the images folder", loader.name());
                 let advice = "put it there, beside the loader".to_owned();
-                return Ending::Fails(Trouble { code: "file not found".to_owned(), why, advice });
+                return Ending::Fails(BootFailure { code: "file not found".to_owned(), why, advice });
             }
             match loader {
                 Loader::ShimX64 | Loader::ShimArm64 => loader = Loader::Grub,
@@ -363,7 +367,7 @@ impl Course<'_> {
     }
 
     /// The trouble of a loader that starts but does not find its server or file.
-    fn stuck(&self, loader: Loader, why: String) -> Trouble {
+    fn loader_failure(&self, loader: Loader, why: String) -> BootFailure {
         let advice = match self.site.mode {
             Mode::Proxy => {
                 "have the DHCP server name this computer as next server (siaddr); load iPXE instead; or let \
@@ -371,7 +375,7 @@ impl Course<'_> {
             }
             Mode::Server => "look at the options that are set by number in config.yaml",
         };
-        Trouble { code: format!("{} stops", loader.name()), why, advice: advice.to_owned() }
+        BootFailure { code: format!("{} stops", loader.name()), why, advice: advice.to_owned() }
     }
 }
 

@@ -39,18 +39,18 @@ pub fn run(given: Given<'_>, only: Option<&str>, json: bool) -> ExitCode {
     let loaded = match load_file(given) {
         Ok(loaded) => loaded,
         Err(LoadError::Unreadable(message)) => {
-            output::complain(format_args!("lanboot: {message}"));
+            output::print_error(format_args!("lanboot: {message}"));
             return ExitCode::from(2);
         }
         Err(error) => {
-            output::complain(error);
+            output::print_error(error);
             return ExitCode::from(2);
         }
     };
     let only = match only.map(|name| machine_named(&loaded, name)).transpose() {
         Ok(only) => only,
         Err(why) => {
-            output::complain(format_args!("lanboot rehearse: {why}"));
+            output::print_error(format_args!("lanboot rehearse: {why}"));
             return ExitCode::from(2);
         }
     };

@@ -63,7 +63,7 @@ fn report(done: &AtomicUsize, all: usize) {
             let _ = write!(io::stderr(), "\rrehearsing {so_far} of {all} machines");
             thread::sleep(UPDATE);
         } else {
-            output::complain(format_args!("rehearsing {all} machines"));
+            output::print_error(format_args!("rehearsing {all} machines"));
         }
         has_reported = true;
     }

@@ -88,7 +88,7 @@ impl Site {
             network.into_iter().flat_map(|network| free_addresses(network, settings)).take(3).collect();
         let address = |place: usize| free.get(place).copied().unwrap_or(Ipv4Addr::LOCALHOST);
         let (addresses, relay) = match subnet.filter(|_| mode == Mode::Server) {
-            Some(place) => interfaces.towards(settings, place, [address(0), address(1)]),
+            Some(place) => interfaces.server_addresses(settings, place, [address(0), address(1)]),
             None => (vec![address(0)], None),
         };
         let is_guess = interfaces.are_elsewhere(settings) && mode == Mode::Server;
@@ -322,7 +322,7 @@ impl Interfaces {
 
     /// The server's addresses as seen from the subnet at `place`, and the relay agent if one is needed. `free` are two
     /// addresses in that subnet that no host has.
-    fn towards(
+    fn server_addresses(
         &self,
         settings: &Settings,
         place: usize,

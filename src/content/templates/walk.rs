@@ -216,7 +216,7 @@ impl<'t> Walk<'t> {
                     }
                 }
                 _ if level.operand.is_none() => self.operand(&mut outer, &mut level),
-                _ => self.behind(&mut outer, &mut level, is_call),
+                _ => self.after_operand(&mut outer, &mut level, is_call),
             };
             if !goes_on {
                 break;
@@ -261,8 +261,8 @@ impl<'t> Walk<'t> {
         true
     }
 
-    /// Reads a token behind an operand.
-    fn behind(&mut self, outer: &mut Vec<(Group, Level)>, level: &mut Level, is_call: bool) -> bool {
+    /// Reads a token after an operand.
+    fn after_operand(&mut self, outer: &mut Vec<(Group, Level)>, level: &mut Level, is_call: bool) -> bool {
         let Some((token, _)) = self.next() else { return false };
         match token {
             Token::Dot => {

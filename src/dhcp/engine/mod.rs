@@ -67,7 +67,7 @@ pub struct Engine {
     declining: HashSet<Ipv4Addr>,
     /// For each address whose lease is being extended, the holder and the time until which its lease is certainly
     /// stored, whichever pending changes are stored. It has at most one entry per pending address.
-    assured: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
+    guaranteed: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
     /// Names of machines about whose reservation a warning was recorded.
     not_kept: HashSet<Arc<str>>,
     /// Number of leases that wait to be stored.
@@ -108,7 +108,7 @@ impl Engine {
             observed: Arc::default(),
             proxy_arp: ProxyArp::default(),
             declining: HashSet::new(),
-            assured: HashMap::default(),
+            guaranteed: HashMap::default(),
             not_kept: HashSet::new(),
             waiting: 0,
             expired_at: None,

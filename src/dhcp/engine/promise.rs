@@ -18,7 +18,7 @@ use crate::wire::option::code;
 
 impl Promise {
     /// A lease to be stored that no client waits for.
-    fn quiet(lease: Lease, record: Record) -> Promise {
+    fn without_reply(lease: Lease, record: Record) -> Promise {
         Promise { lease, ended: Vec::new(), reply: None, fallback: None, record }
     }
 
@@ -59,18 +59,18 @@ impl Engine {
     ) {
         let address = lease.address;
         let is_strike = matches!(record.event, Event::Conflict { .. } | Event::Declined { by: Some(_), .. });
-        self.promise(Promise::quiet(lease, record), None, outside.machines, out);
+        self.promise(Promise::without_reply(lease, record), None, outside.machines, out);
         if is_strike {
             self.book.count_conflict(address);
         }
     }
 
     /// Applies the change to the book at once, so that the next decision sees it, and requests that it be stored. The
-    /// fallback reply states the lease until `assured`.
+    /// fallback reply states the lease until `guaranteed`.
     fn promise(
         &mut self,
         mut promise: Promise,
-        assured: Option<Timestamp>,
+        guaranteed: Option<Timestamp>,
         machines: &dyn AddressObserver,
         out: &mut Effects,
     ) {
@@ -100,8 +100,8 @@ impl Engine {
         // Once a booting stage had the address, that remains recorded, also on disk.
         promise.lease.holder.is_boot_stage =
             self.book.binding(promise.lease.address).is_some_and(|b| b.holder.is_boot_stage);
-        promise.ended.iter().for_each(|ended| drop(self.assured.remove(&ended.address)));
-        self.assure(&promise.lease, assured);
+        promise.ended.iter().for_each(|ended| drop(self.guaranteed.remove(&ended.address)));
+        self.guarantee(&promise.lease, guaranteed);
         self.waiting += promise.leases();
         out.push_back(Effect::Store(promise));
     }
@@ -115,9 +115,9 @@ impl Engine {
         now: Timestamp,
     ) -> Option<(Box<FallbackReply>, Timestamp)> {
         let is_own = |holder: &Holder| holder.is_same_machine(&request.holder);
-        let assured = || self.assured.get(&lease.address).filter(|(holder, _)| is_own(holder));
+        let guaranteed = || self.guaranteed.get(&lease.address).filter(|(holder, _)| is_own(holder));
         let stored = self.book.binding(lease.address)?.stored_until();
-        let until = stored.or_else(|| assured().map(|(_, until)| *until))?;
+        let until = stored.or_else(|| guaranteed().map(|(_, until)| *until))?;
         let facts = (&self.book, &*self.settings);
         match rest_of_lease(until, request, lease.address, facts, now)? {
             Decision::Answer { reply, route, event, .. } => {
@@ -131,11 +131,11 @@ impl Engine {
     }
 
     /// Records the time until which `lease` is stored, even if this change of it is not stored.
-    fn assure(&mut self, lease: &Lease, until: Option<Timestamp>) {
+    fn guarantee(&mut self, lease: &Lease, until: Option<Timestamp>) {
         match until.filter(|_| lease.state == State::Leased) {
-            Some(until) => drop(self.assured.insert(lease.address, (lease.holder.clone(), until))),
-            // This change revokes the time that was assured.
-            None => drop(self.assured.remove(&lease.address)),
+            Some(until) => drop(self.guaranteed.insert(lease.address, (lease.holder.clone(), until))),
+            // This change revokes the time that was guaranteed.
+            None => drop(self.guaranteed.remove(&lease.address)),
         }
     }
 
@@ -147,7 +147,7 @@ impl Engine {
         }
         machines.released(lease);
         self.book.apply(&LeaseChange::Store(lease.clone()));
-        self.assure(lease, None);
+        self.guarantee(lease, None);
         self.waiting += 1;
         true
     }
@@ -164,7 +164,7 @@ impl Engine {
         }
         for lease in &outcome.leases {
             if self.book.binding(lease.address).is_none_or(|binding| binding.pending == 0) {
-                self.assured.remove(&lease.address);
+                self.guaranteed.remove(&lease.address);
             }
         }
     }

@@ -308,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_apt_says_is_read() {
+    fn the_output_of_apt_is_parsed() {
         assert_eq!(percent("dlstatus:14:94.4444:Retrieving file 14 of 18"), Some(94.4444));
         assert_eq!(percent("pmstatus:x:1:y"), None);
         let text = b"W: old\nN: no\nE: Unable to locate package x\n";
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn only_old_folders_of_nobody_are_removed() {
+    fn only_old_folders_of_ended_processes_are_removed() {
         let base = tempfile::tempdir().unwrap();
         let old = std::time::SystemTime::now() - Duration::from_secs(120);
         for name in ["lanboot-images-old", "lanboot-images-new", "lanboot-images-used", "other"] {

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_when_the_disk_fails_is_recorded() {
+    fn files_placed_before_the_disk_failed_are_recorded() {
         let base = tempfile::tempdir().unwrap();
         let mut all = Collection::open(base.path()).unwrap();
         // The second item conflicts with the first, which only shows when it gets its name.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_put_there_is_not_replaced() {
+    fn files_not_from_lanboot_are_not_replaced() {
         let base = tempfile::tempdir().unwrap();
         let root = base.path();
         let mut all = Collection::open(root).unwrap();

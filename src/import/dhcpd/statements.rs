@@ -106,15 +106,15 @@ impl Importer {
                     }
                 }
             }
-            "use-host-decl-names" => scope.flags.names_hosts = self.truth(statement),
-            "boot-unknown-clients" => scope.flags.serves_unknown = self.truth(statement),
+            "use-host-decl-names" => scope.flags.names_hosts = self.boolean(statement),
+            "boot-unknown-clients" => scope.flags.serves_unknown = self.boolean(statement),
             "allow" | "deny" | "ignore" => return self.permission(scope, statement),
             "authoritative" => self.site.is_authoritative = true,
             "not" => self.site.is_authoritative = false,
-            "always-broadcast" => self.site.always_broadcast = self.truth(statement) == Some(true),
+            "always-broadcast" => self.site.always_broadcast = self.boolean(statement) == Some(true),
             // lanboot puts the cookie into every answer that has options, and BOOTP clients send it.
             "always-reply-rfc1048" => {}
-            "ping-check" => self.site.conflict_check = self.truth(statement),
+            "ping-check" => self.site.conflict_check = self.boolean(statement),
             "abandon-lease-time" => self.site.decline_time = self.seconds(statement),
             _ => return self.reason(statement, &keyword),
         }
@@ -250,7 +250,7 @@ impl Importer {
         seconds
     }
 
-    fn truth(&mut self, statement: &Statement) -> Option<bool> {
+    fn boolean(&mut self, statement: &Statement) -> Option<bool> {
         match statement.word(1).as_deref() {
             Some("true" | "on") => Some(true),
             Some("false" | "off") => Some(false),

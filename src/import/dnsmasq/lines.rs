@@ -234,7 +234,7 @@ log-dhcp
     }
 
     #[test]
-    fn quotes_hide_what_would_separate() {
+    fn quotes_hide_separators() {
         let line = |text: &str| {
             let value = read(&source(text), true).unwrap().lines.remove(0).value.unwrap();
             (value.split(',').count(), unhide(&value))

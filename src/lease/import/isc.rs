@@ -69,7 +69,7 @@ impl Parser {
             self.close_all(token.place, "the next lease begins", found);
         }
         if token.flaw == Flaw::Unterminated {
-            self.wrong(token.place, "expected a `\"` that ends this text on its line".to_owned(), found);
+            self.report(token.place, "expected a `\"` that ends this text on its line".to_owned(), found);
         }
         match token.kind {
             Kind::Word | Kind::Text if self.words.len() < MAX_WORDS => self.words.push(token),
@@ -83,7 +83,7 @@ impl Parser {
                 } else if let Some(host) = self.host.as_mut().filter(|_| self.depth == 1) {
                     host.statement(&words);
                 } else if self.depth == 0 && words.first().is_some_and(|word| word.bytes == b"lease") {
-                    self.wrong(token.place, "expected `{` after the address of a lease".to_owned(), found);
+                    self.report(token.place, "expected `{` after the address of a lease".to_owned(), found);
                 }
             }
         }
@@ -99,7 +99,7 @@ impl Parser {
             self.host = Some(Host::begin(&words));
         }
         if self.depth == MAX_DEPTH + 1 {
-            self.wrong(place, format!("expected no more than {MAX_DEPTH} blocks inside each other"), found);
+            self.report(place, format!("expected no more than {MAX_DEPTH} blocks inside each other"), found);
         }
     }
 
@@ -108,7 +108,7 @@ impl Parser {
         if self.depth == 0 || (unfinished && self.draft.is_some()) {
             let expected =
                 if self.depth == 0 { "expected no `}`: nothing is open" } else { "expected `;` before `}`" };
-            self.wrong(place, expected.to_owned(), found);
+            self.report(place, expected.to_owned(), found);
         }
         self.depth = self.depth.saturating_sub(1);
         if self.depth == 0 {
@@ -121,7 +121,7 @@ impl Parser {
         let unfinished = !std::mem::take(&mut self.words).is_empty();
         if self.depth > 0 || unfinished {
             let missing = if self.depth > 0 { "`}`" } else { "`;`" };
-            self.wrong(place, format!("expected {missing} before {why}"), found);
+            self.report(place, format!("expected {missing} before {why}"), found);
         }
         self.depth = 0;
         self.finish(found);
@@ -138,9 +138,9 @@ impl Parser {
     }
 
     /// Records a problem in the current lease, or reports one outside of leases.
-    fn wrong(&mut self, place: Place, message: String, found: &mut dyn FnMut(Found)) {
+    fn report(&mut self, place: Place, message: String, found: &mut dyn FnMut(Found)) {
         match &mut self.draft {
-            Some(draft) => draft.wrong(place, message),
+            Some(draft) => draft.report(place, message),
             None => found(Found::Broken(Problem { place, message }, None)),
         }
     }
@@ -161,12 +161,12 @@ impl Draft {
             problem: None,
         };
         if address.is_none() {
-            draft.wrong(at, "expected an IPv4 address between `lease` and `{`".to_owned());
+            draft.report(at, "expected an IPv4 address between `lease` and `{`".to_owned());
         }
         draft
     }
 
-    fn wrong(&mut self, place: Place, message: String) {
+    fn report(&mut self, place: Place, message: String) {
         self.problem.get_or_insert(Problem { place, message });
     }
 
@@ -199,19 +199,19 @@ impl Draft {
             };
             let at = values.first().map_or(name.place, |value| value.place);
             let got = values.iter().map(|value| &value.bytes[..]).collect::<Vec<_>>().join(&b' ');
-            self.wrong(at, format!("expected {expected}, not `{}`", Escaped(&got)));
+            self.report(at, format!("expected {expected}, not `{}`", Escaped(&got)));
         }
     }
 
     /// Returns the entry of the finished lease.
     fn finish(mut self) -> Found {
         if self.problem.is_none() && self.is_active && self.until.is_none() {
-            self.wrong(self.place, "expected `ends` in a lease that is active".to_owned());
+            self.report(self.place, "expected `ends` in a lease that is active".to_owned());
         }
         let (hardware_type, hardware) = self.hardware.unwrap_or_default();
         let client = ClientId::new(hardware_type, hardware.as_bytes(), self.client_id.as_deref());
         if self.is_active && client.is_none() {
-            self.wrong(self.place, "expected `hardware` or `uid` in a lease that is active".to_owned());
+            self.report(self.place, "expected `hardware` or `uid` in a lease that is active".to_owned());
         }
         let address = self.address;
         match (self.problem, address) {

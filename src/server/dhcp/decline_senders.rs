@@ -38,7 +38,7 @@ pub struct Senders(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     /// The numbers of the interfaces on which a packet socket receives.
-    seeing: HashSet<u32>,
+    receiving: HashSet<u32>,
     seen: HashMap<Key, Instant>,
     order: VecDeque<(Instant, Key)>,
 }
@@ -52,13 +52,13 @@ impl Senders {
     /// `None` if that is unknown: no packet socket receives there, or the client has no Ethernet address.
     pub fn is_from_client(&self, index: u32, message: &Message) -> Option<bool> {
         let table = self.table();
-        let mac = message.mac().filter(|_| table.seeing.contains(&index))?;
+        let mac = message.mac().filter(|_| table.receiving.contains(&index))?;
         let address = message.options.ip(code::REQUESTED_ADDRESS)?;
         Some(table.seen.contains_key(&(index, mac, address)))
     }
 
     /// Records the frame if it is a DECLINE from the hardware address of its client.
-    fn see(&self, index: u32, frame: &[u8], now: Instant) {
+    fn record_frame(&self, index: u32, frame: &[u8], now: Instant) {
         let Some(datagram) = udp_datagram(frame) else { return };
         let Ok(message) = Message::decode(datagram.payload) else { return };
         let is_decline = message.message_type() == Some(Ok(MessageType::Decline));
@@ -70,12 +70,12 @@ impl Senders {
         }
     }
 
-    fn sees(&self, index: u32, sees: bool) {
+    fn set_receiving(&self, index: u32, receives: bool) {
         let mut table = self.table();
-        if sees {
-            table.seeing.insert(index)
+        if receives {
+            table.receiving.insert(index)
         } else {
-            table.seeing.remove(&index)
+            table.receiving.remove(&index)
         };
     }
 
@@ -113,7 +113,7 @@ impl DeclineTap {
     /// Opens a packet socket for messages of clients to the UDP port `server` on interface `index`.
     pub fn open(index: u32, link: &LinkAddr, server: u16, senders: Senders) -> io::Result<DeclineTap> {
         let socket = PacketSocket::on_interface(link, ETH_P_IP, &declines_to(server), RECEIVE_QUEUE)?;
-        senders.sees(index, true);
+        senders.set_receiving(index, true);
         Ok(DeclineTap { socket, index, senders })
     }
 
@@ -122,7 +122,7 @@ impl DeclineTap {
         let mut buffer = [0; FRAME];
         for _ in 0..BATCH {
             if let Some((frame, _)) = self.socket.receive(&mut buffer)? {
-                self.senders.see(self.index, frame, Instant::now());
+                self.senders.record_frame(self.index, frame, Instant::now());
             }
         }
         Ok(())
@@ -137,7 +137,7 @@ impl AsRawFd for DeclineTap {
 
 impl Drop for DeclineTap {
     fn drop(&mut self) {
-        self.senders.sees(self.index, false);
+        self.senders.set_receiving(self.index, false);
     }
 }
 
@@ -198,11 +198,11 @@ mod tests {
         let senders = Senders::default();
         let [forged, own, other] = [1, 2, 3].map(|last| message(last, MessageType::Decline));
         assert_eq!(senders.is_from_client(7, &own), None, "frames are not seen there");
-        senders.sees(7, true);
+        senders.set_receiving(7, true);
         let now = Instant::now();
-        senders.see(7, &frame(MacAddr([2, 0, 0, 0, 0, 9]), &forged), now);
-        senders.see(7, &frame(CLIENT, &own), now);
-        senders.see(7, &frame(CLIENT, &message(3, MessageType::Discover)), now);
+        senders.record_frame(7, &frame(MacAddr([2, 0, 0, 0, 0, 9]), &forged), now);
+        senders.record_frame(7, &frame(CLIENT, &own), now);
+        senders.record_frame(7, &frame(CLIENT, &message(3, MessageType::Discover)), now);
         assert_eq!(senders.is_from_client(7, &forged), Some(false));
         assert_eq!(senders.is_from_client(7, &own), Some(true));
         assert_eq!(senders.is_from_client(7, &other), Some(false), "a DISCOVER is no DECLINE");
@@ -213,7 +213,7 @@ mod tests {
         assert!(senders.table().seen.len() <= MAX_SEEN && senders.table().order.len() <= MAX_SEEN);
         senders.table().note((7, CLIENT, Ipv4Addr::LOCALHOST), now + MEMORY);
         assert_eq!(senders.table().seen.len(), 1, "the rest is forgotten");
-        senders.sees(7, false);
+        senders.set_receiving(7, false);
         assert_eq!(senders.is_from_client(7, &own), None);
     }
 

@@ -63,7 +63,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn as_many_replies_wait_as_the_limit_says_and_nobody_waits_for_them() {
+    fn delayed_replies_are_limited_and_delay_no_other() {
         const WAIT: Duration = Duration::from_secs(2);
         let socket = DhcpSocket::bind(0, "dhcp.ports.server", Sharing::Alone).unwrap();
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();

@@ -145,7 +145,7 @@ mod tests {
     use crate::types::{ClientId, MacAddr, Timestamp};
 
     #[test]
-    fn after_a_restart_a_client_is_found_by_what_it_has_and_own_addresses_are_not_given() {
+    fn after_a_restart_clients_are_found_and_own_addresses_excluded() {
         let yaml = "dhcp: {mode: server, subnets: [{network: 127.0.0.0/8, pool: 127.0.0.1-127.0.0.99}]}";
         let settings = crate::config::load(yaml).unwrap().dhcp.unwrap();
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);

@@ -158,7 +158,7 @@ fn only(reason: DropReason) -> Vec<(&'static str, u64)> {
 }
 
 #[test]
-fn what_comes_in_on_another_interface_is_dropped() {
+fn messages_on_interfaces_not_served_are_dropped() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     bench.server.served = Arc::default();
     assert_eq!(bench.send(&discover()), only(DropReason::NotServed));
@@ -193,7 +193,7 @@ fn without_the_store_there_is_no_ack_and_with_it_again_there_is() {
 }
 
 #[test]
-fn whom_an_address_was_given_to_is_known_to_those_who_serve_it() {
+fn file_services_know_the_machine_at_a_leased_address() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     let known = bench.server.known.clone();
     bench.send(&discover());
@@ -353,7 +353,7 @@ fn waiting(bench: &mut Bench) -> WaitingMessage {
 }
 
 #[test]
-fn rfc2131_3_1_who_takes_another_servers_offer_while_ours_is_checked_gets_none() {
+fn rfc2131_3_1_no_offer_after_the_client_chose_another_server() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     let (waiting, address) = (waiting(&mut bench), Ipv4Addr::new(127, 77, 0, 50));
     let to_other: [(u8, &[u8]); 2] = [(code::SERVER_IDENTIFIER, &[127, 0, 0, 9]), (50, &[127, 0, 0, 7])];
@@ -380,7 +380,7 @@ fn a_message_whose_interface_went_while_its_address_was_checked_is_dropped_with_
 }
 
 #[test]
-fn s_02_what_a_client_asks_while_its_decline_is_checked_waits_for_that() {
+fn s_02_a_request_waits_for_the_check_of_its_clients_decline() {
     let mut bench = Bench::new(Box::new(MemoryStore::default()));
     bench.send(&discover());
     let address = bench.receive().yiaddr;

@@ -126,7 +126,7 @@ impl Threads {
     }
 
     /// The number of open connections.
-    pub fn under_way(&self) -> usize {
+    pub fn active_connections(&self) -> usize {
         self.service.connections.count()
     }
 }

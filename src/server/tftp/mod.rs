@@ -52,7 +52,7 @@ enum RunningEngine {
         /// Aborting the task ends all transfers.
         task: JoinHandle<()>,
         listeners: watch::Sender<native::Listeners>,
-        under_way: Quota,
+        active: Quota,
         closing: Arc<AtomicBool>,
     },
 }
@@ -102,12 +102,12 @@ impl Transfers {
             let read = if is_waiting { Arc::from([]) } else { all(&listeners) };
             RunningEngine::Native(native::start(read, service)?)
         } else {
-            let (under_way, closing) = (Quota::default(), Arc::default());
-            let (counted, closed) = (under_way.clone(), Arc::clone(&closing));
-            let service = async_tftp::Service { files, now, under_way: counted, closing: closed, record };
+            let (active, closing) = (Quota::default(), Arc::default());
+            let (counted, closed) = (active.clone(), Arc::clone(&closing));
+            let service = async_tftp::Service { files, now, active: counted, closing: closed, record };
             let (sender, receiver) = watch::channel(all(&listeners));
             let task = tokio::spawn(async_tftp::serve_all(receiver, service));
-            RunningEngine::AsyncTftp { task, listeners: sender, under_way, closing }
+            RunningEngine::AsyncTftp { task, listeners: sender, active, closing }
         };
         Ok(Running { listeners, settings, engine, is_waiting })
     }
@@ -199,7 +199,8 @@ impl Running {
         let uploads = settings.uploads.as_ref().map(open_uploads).transpose()?;
         let listeners = self.listeners.iter().map(|(at, listener)| (*at, Arc::clone(listener))).collect();
         // With a single port, only the one that has the transfers can read it.
-        let is_waiting = self.is_waiting || (self.settings.ports == Ports::Single && self.under_way() > 0);
+        let is_waiting =
+            self.is_waiting || (self.settings.ports == Ports::Single && self.active_transfers() > 0);
         let next = Transfers { listeners, settings, files, uploads, now };
         let next = next.start_waiting(recorder, is_waiting);
         let next = next.map_err(|error| StartError(format!("cannot start TFTP: {error}")))?;
@@ -268,10 +269,10 @@ impl Running {
     }
 
     /// The number of running transfers.
-    pub fn under_way(&self) -> usize {
+    pub fn active_transfers(&self) -> usize {
         match &self.engine {
-            RunningEngine::Native(engine) => engine.under_way(),
-            RunningEngine::AsyncTftp { under_way, .. } => under_way.count(),
+            RunningEngine::Native(engine) => engine.active_transfers(),
+            RunningEngine::AsyncTftp { active, .. } => active.count(),
         }
     }
 }

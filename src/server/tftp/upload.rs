@@ -30,7 +30,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 pub struct Uploads {
     folder: UploadFolder,
     max_size: u64,
-    under_way: UploadSlots,
+    slots: UploadSlots,
     threads: Arc<Threads>,
 }
 
@@ -85,8 +85,8 @@ impl Uploads {
         let config::Uploads { dir, max_size, max_total, max_files } = settings;
         let limits = UploadLimits { bytes: *max_total, files: *max_files, bytes_of_one_file: *max_size };
         let folder = UploadFolder::open(dir, limits)?;
-        let (under_way, threads) = (UploadSlots::default(), Arc::default());
-        Ok(Uploads { folder, max_size: *max_size, under_way, threads })
+        let (slots, threads) = (UploadSlots::default(), Arc::default());
+        Ok(Uploads { folder, max_size: *max_size, slots, threads })
     }
 
     /// Reports a full folder and faults of threads to `reporter`.
@@ -111,7 +111,7 @@ impl Uploads {
         if self.threads.running() >= MAX_THREADS {
             return Err(Refusal::Busy);
         }
-        let slot = Some(self.under_way.take(peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
+        let slot = Some(self.slots.take(peer.ip(), Instant::now()).ok_or(Refusal::Busy)?);
         let terms = Terms { block_size, max_size: self.max_size };
         let (upload, first) = Upload::start(request, terms, Duration::ZERO)?;
         let file = Some(self.folder.create(&name, peer.ip())?);
@@ -333,7 +333,7 @@ mod tests {
             let left = |path: &Path| fs::read_dir(path).unwrap().count();
             // The thread records its result just before it ends.
             let deadline = Instant::now() + Duration::from_secs(5);
-            while self.uploads.under_way.count() > 0 && Instant::now() < deadline {
+            while self.uploads.slots.count() > 0 && Instant::now() < deadline {
                 std::thread::sleep(Duration::from_millis(1));
             }
             left(self.base.path()) == 0
@@ -451,7 +451,7 @@ mod tests {
         let mut granted: Vec<_> =
             (0..MAX_OF_ONE).map(|i| bench.grant(&format!("new{i}"), Options::default()).unwrap()).collect();
         granted.push(bench.grant("new", Options::default()).unwrap());
-        assert_eq!(bench.uploads.under_way.count(), MAX_OF_ONE, "the oldest was evicted");
+        assert_eq!(bench.uploads.slots.count(), MAX_OF_ONE, "the oldest was evicted");
     }
 
     /// Upload requests from forged addresses, for each of which the server would wait for seconds.
@@ -471,7 +471,7 @@ mod tests {
             silent
         };
         let _silent: Vec<UdpSocket> = (b'A'..b'A' + 40).map(forged).collect();
-        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS);
+        assert_eq!(bench.uploads.slots.count(), MAX_UPLOADS);
         bench.begin("honest", Options::default());
         let evicted = |event| matches!(event, Event::TftpUploadStopped { why: UploadStop::Evicted, .. });
         assert!(evicted(bench.event()));
@@ -481,7 +481,7 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(5), "evicted uploads end");
             std::thread::sleep(Duration::from_millis(1));
         }
-        assert_eq!(bench.uploads.under_way.count(), MAX_UPLOADS - 1, "a stored upload has no slot");
+        assert_eq!(bench.uploads.slots.count(), MAX_UPLOADS - 1, "a stored upload has no slot");
         bench.uploads.stop();
         let left: Vec<_> =
             fs::read_dir(bench.base.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

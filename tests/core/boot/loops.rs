@@ -86,7 +86,7 @@ fn an_ipxe_that_says_so_never_gets_the_loader() {
 }
 
 #[test]
-fn firmware_that_retries_is_told_of_once_in_a_while_and_keeps_its_loader() {
+fn firmware_that_retries_keeps_its_loader_and_is_logged_rarely() {
     let mut world = World::new(LAB);
     let rounds = 2 * QUIET_TIME.as_secs() / 30;
     for xid in 0..rounds as u32 {
@@ -101,7 +101,7 @@ fn firmware_that_retries_is_told_of_once_in_a_while_and_keeps_its_loader() {
 }
 
 #[test]
-fn a_script_that_leads_back_to_itself_is_told_of() {
+fn a_script_that_chains_to_itself_is_reported() {
     let mut world = World::new(LAB);
     for xid in 0..LOOP_COUNT as u32 {
         assert_eq!(boot(&mut world, 1, xid, IPXE), "boot.ipxe");
@@ -137,7 +137,7 @@ fn requests_sent_again_and_slow_retries_are_no_loop() {
 }
 
 #[test]
-fn plain_bootp_in_circles_is_told_of() {
+fn plain_bootp_that_loops_is_reported() {
     let mut world = World::new(LAB);
     for xid in 0..LOOP_COUNT as u32 {
         let mut request = support::world::bootp(1);

@@ -30,7 +30,7 @@ fn decline(n: u8, address: Ipv4Addr) -> Message {
 }
 
 #[test]
-fn rfc2131_4_3_2_who_only_had_an_offer_keeps_what_another_server_leased_it() {
+fn rfc2131_4_3_2_an_offer_alone_is_no_reason_for_a_nak() {
     let mut world = lab(99, "", "");
     world.ask(&discover(1));
     assert_eq!(world.send(&select(1, OTHER, ip(150))).unwrap_err(), DropReason::OtherServer);
@@ -53,7 +53,7 @@ fn rfc2131_4_3_2_a_machine_takes_its_reserved_address_and_no_other() {
 }
 
 #[test]
-fn what_is_reserved_of_this_computers_own_addresses_is_given_to_nobody() {
+fn a_reserved_own_address_is_never_given() {
     let mut world = lab(99, "", "{mac: '02:00:00:00:00:c8', address: 192.168.77.1}");
     assert_eq!(world.lease(0xc8), ip(50));
     assert_eq!(world.send(&bootp(0xc8)).unwrap_err(), DropReason::BootpRefused);
@@ -190,7 +190,7 @@ fn rfc2131_4_3_5_only_hosts_of_this_wire_are_informed() {
 }
 
 #[test]
-fn rfc951_3_who_has_an_address_is_given_none() {
+fn rfc951_3_a_client_with_an_address_gets_none() {
     let mut world = lab(99, "bootp: dynamic,", "");
     let reply = world.ask(&Message { ciaddr: ip(200), ..bootp(1) });
     assert_eq!((reply.message.ciaddr, reply.message.yiaddr), (ip(200), Ipv4Addr::UNSPECIFIED));
@@ -203,7 +203,7 @@ fn rfc951_3_who_has_an_address_is_given_none() {
 }
 
 #[test]
-fn rfc951_7_3_who_names_another_server_is_left_to_it() {
+fn rfc951_7_3_a_request_that_names_another_server_is_ignored() {
     let mut world = lab(99, "bootp: dynamic,", "");
     let naming = |name: &[u8]| {
         let mut ask = bootp(1);

@@ -598,7 +598,7 @@ fn r_07_authoritative_false_silences_no_refusal_to_our_own_client() {
 }
 
 #[test]
-fn r_07_authoritative_strict_refuses_what_we_did_not_give() {
+fn r_07_authoritative_strict_refuses_unknown_addresses() {
     let mut world = lab("authoritative: strict,", "");
     assert_eq!(world.settings.authoritative, Authoritative::Strict);
     for address in [ip(50), ip(99), ip(150), Ipv4Addr::new(10, 9, 9, 9)] {

@@ -50,7 +50,7 @@ machines:
 ";
 
 #[test]
-fn r_22_each_class_gets_addresses_of_its_own_pool() {
+fn r_22_each_class_gets_addresses_from_its_pool() {
     let mut world = World::new(POOLS);
     let phone = world.ask(&with(1, MessageType::Discover, PHONE));
     assert_eq!((phone.message.yiaddr, phone.option(15)), (ip(10), Some(&b"phones.example"[..])));

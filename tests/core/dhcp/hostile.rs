@@ -281,7 +281,7 @@ fn d_23_bootp_messages_of_every_length() {
 }
 
 #[test]
-fn d_24_what_firmware_gets_wrong_is_read_as_it_was_meant() {
+fn d_24_known_firmware_errors_are_read_as_intended() {
     let mut world = lab();
     let pxe: &[u8] = b"PXEClient";
     let arches: [(u8, &[u8]); 3] = [(60, pxe), (93, &[0, 7, 0, 9]), (94, &[1, 3])];

@@ -115,7 +115,7 @@ fn rfc2131_4_3_2_a_client_keeps_its_lease_or_reservation_in_any_subnet_of_its_wi
 }
 
 #[test]
-fn rfc2131_4_3_1_table_3_fields_and_options_of_what_a_server_sends() {
+fn rfc2131_4_3_1_table_3_fields_and_options_of_servers() {
     let mut world = lab();
     let request = |message: Message| Message {
         xid: 0x1234_5678,
@@ -198,7 +198,7 @@ fn rfc2131_4_3_2_table_4_each_form_of_request_is_known_by_its_fields() {
 }
 
 #[test]
-fn rfc2131_4_4_1_table_5_what_clients_must_and_must_not_send() {
+fn rfc2131_4_4_1_table_5_fields_and_options_of_clients() {
     let mut world = lab();
     let offer = offer(&mut world, &[(50, &ip(60).octets()), (51, &600u32.to_be_bytes())]);
     assert_eq!((offer.message.yiaddr, offer.message.options.u32(51)), (ip(60), Some(600)), "both MAY");
@@ -420,7 +420,7 @@ fn d_05_d_06_d_08_and_d_14_bad_names_are_ignored_and_the_client_still_boots() {
 }
 
 #[test]
-fn rfc8925_3_3_option_108_is_for_those_who_ask() {
+fn rfc8925_3_3_option_108_is_sent_on_request_only() {
     let mut world = lab();
     assert_eq!(offer(&mut world, &[(55, &[1, 108])]).message.options.u32(108), Some(300));
     assert_eq!(offer(&mut world, &[(55, &[1])]).option(108), None);
@@ -473,7 +473,7 @@ fn domain(world: &mut World, n: u8, options: &[(u8, &[u8])]) -> String {
 }
 
 #[test]
-fn classes_match_on_what_clients_send() {
+fn classes_match_options_of_clients() {
     let mut world = World::new(CLASSES);
     let smbios = b"\0\x33\x22\x11\x00\x55\x44\x77\x66\x88\x99\xaa\xbb\xcc\xdd\xee\xff";
     let network = b"\0\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff";

@@ -59,7 +59,7 @@ fn loops(world: &World) -> usize {
 }
 
 #[test]
-fn f_16_another_server_on_our_wire_is_told_of_once_in_ten_minutes() {
+fn f_16_another_server_on_our_wire_is_logged_every_ten_minutes() {
     let mut world = World::new(SERVES);
     let offer = said(Some(MessageType::Offer), OTHER, CLIENT);
     for _ in 0..5 {
@@ -121,7 +121,7 @@ fn f_16_another_server_on_one_wire_makes_no_way_on_another_nor_for_relay_agents(
 }
 
 #[test]
-fn a_client_that_takes_an_offer_that_nobody_heard_tells_of_its_server_too() {
+fn a_request_for_an_unheard_offer_reveals_its_server() {
     let mut world = World::new(SERVES);
     world.ask(&discover(1));
     assert_eq!(world.send(&select(1, OTHER, CLIENT)).unwrap_err(), DropReason::OtherServer);
@@ -132,7 +132,7 @@ fn a_client_that_takes_an_offer_that_nobody_heard_tells_of_its_server_too() {
 }
 
 #[test]
-fn what_is_ours_or_no_servers_is_no_stranger() {
+fn our_own_messages_and_those_of_clients_are_no_rogue_server() {
     let mut world = World::new(SERVES);
     let relay = Ipv4Addr::new(10, 1, 0, 1);
     let relayed = Message { giaddr: relay, ..said(Some(MessageType::Offer), relay, CLIENT) };
@@ -160,7 +160,7 @@ fn what_is_ours_or_no_servers_is_no_stranger() {
 }
 
 #[test]
-fn servers_that_somebody_makes_up_do_not_fill_the_log() {
+fn invented_servers_do_not_fill_the_log() {
     let mut world = World::new(SERVES);
     for n in 0..1000u16 {
         let [high, low] = n.to_be_bytes();
@@ -174,7 +174,7 @@ fn servers_that_somebody_makes_up_do_not_fill_the_log() {
 }
 
 #[test]
-fn beside_another_server_a_request_says_who_gave_which_address() {
+fn beside_another_server_a_request_shows_server_and_address() {
     let world = World::new(PROXIES);
     let taken = |message: &Message| {
         other_servers::read_client_choice(message, &world.arrival, &world.settings)

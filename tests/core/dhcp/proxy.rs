@@ -120,7 +120,7 @@ fn a_boot_request_without_an_address_is_answered_where_it_can_be_heard() {
 }
 
 #[test]
-fn who_does_not_boot_from_the_network_hears_nothing_of_a_proxy() {
+fn a_proxy_ignores_clients_that_do_not_boot() {
     let mut world = lab();
     assert_eq!(world.send(&discover(1)).unwrap_err(), DropReason::NotNetboot);
     let phone = message(1, MessageType::Discover, &[(60, b"android-dhcp-14")]);
@@ -189,7 +189,7 @@ fn machines_and_classes_count_and_pxelinux_gets_its_options() {
 }
 
 #[test]
-fn a_relay_agent_gets_the_offer_and_is_told_to_broadcast_it() {
+fn a_relay_agent_gets_the_offer_with_the_broadcast_flag() {
     let relay = Ipv4Addr::new(10, 1, 0, 1);
     let relayed = Message { giaddr: relay, ..message(1, MessageType::Discover, BIOS) };
     let mut relayed_82 = relayed.clone();
@@ -231,7 +231,7 @@ fn mac_sites() -> [World; 2] {
 }
 
 #[test]
-fn bsdp_1_1_a_mac_is_told_its_image_and_then_the_file_on_the_port_it_names() {
+fn bsdp_1_1_a_mac_gets_its_image_and_then_the_file() {
     const IMAGE: &[u8] = &[0x81, 0, 0, 1];
     for mut world in mac_sites() {
         for (n, file) in [(1, "mac/booter.efi"), (0xc8, "own.efi")] {
@@ -396,7 +396,7 @@ fn rule(event: &Event) -> Option<String> {
 }
 
 #[test]
-fn whoever_has_a_boot_file_of_its_own_or_is_no_firmware_gets_no_menu() {
+fn the_menu_is_for_firmware_without_its_own_boot_file() {
     for mut world in menu_labs() {
         for (n, options, file) in [
             (0xc8, UEFI, &b"own.efi"[..]),

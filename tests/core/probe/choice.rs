@@ -208,7 +208,7 @@ fn edk2_and_pxe21_2_2_1_offers_are_collected_for_4_s_and_one_that_says_all_wins(
 }
 
 #[test]
-fn who_does_not_collect_takes_the_first_offer_that_it_can_boot_with() {
+fn firmware_that_does_not_collect_takes_the_first_usable_offer() {
     for firmware in [Firmware::BiosPxe, Firmware::Uefi, Firmware::Ipxe] {
         let mut boot = Boot::start_with(firmware, Timing::default());
         boot.offer(3, plain);
@@ -443,7 +443,7 @@ fn a_proxy_alone_is_not_enough() {
 }
 
 #[test]
-fn plain_dhcp_without_a_file_is_not_enough_and_nobody_at_all_is_another_code() {
+fn an_offer_without_a_file_and_no_offer_have_different_codes() {
     for (firmware, no_file, nobody) in
         [(Firmware::BiosPxe, "PXE-E53", "PXE-E51"), (Firmware::Uefi, "PXE-E16", "PXE-E18")]
     {
@@ -462,7 +462,7 @@ fn plain_dhcp_without_a_file_is_not_enough_and_nobody_at_all_is_another_code() {
 }
 
 #[test]
-fn ipxe_waits_2_s_for_a_proxy_unless_it_is_told_that_there_is_none() {
+fn ipxe_waits_2_s_for_a_proxy_unless_suboption_176_forbids_it() {
     let mut boot = Boot::start(Firmware::Ipxe);
     boot.offer(DHCP, with_file("x"));
     assert_eq!(boot.requested(), None);
@@ -669,7 +669,7 @@ fn edk2_keeps_16_offers_and_a_server_that_offers_again_counts_once() {
 }
 
 #[test]
-fn rfc2131_4_4_6_who_has_a_lease_can_give_it_back_and_nobody_else() {
+fn rfc2131_4_4_6_only_the_leaseholder_releases() {
     let mut boot = Boot::start(Firmware::Uefi);
     boot.offer(DHCP, with_file("x"));
     boot.wait();

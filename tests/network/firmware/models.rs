@@ -142,7 +142,7 @@ const IPXE: [Case; 22] = [
     ("told that there is no proxy", told_of_no_proxy),
     ("a TFTP URL", tftp_url),
     ("a menu", menu),
-    ("a menu whose server is silent", menu_nobody_answers),
+    ("a menu whose server is silent", menu_without_answer),
     // Must be last: the iPXE of a BIOS runs a UEFI program as if it were a BIOS program, and then hangs.
     ("wrong architecture", wrong_architecture),
 ];

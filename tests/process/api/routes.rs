@@ -128,7 +128,7 @@ fn wrong_requests_are_answered_with_a_json_error() {
 }
 
 #[test]
-fn reload_says_what_is_wrong_with_the_file() {
+fn a_reload_reports_the_problems_of_the_file() {
     let site = Site::new("");
     assert_eq!(site.ask_with_token("POST", "/api/v1/reload").status, 200);
     let good = std::fs::read_to_string(site.lab.config_file()).unwrap();

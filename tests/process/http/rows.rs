@@ -262,7 +262,7 @@ fn f_18_a_file_replaced_during_a_transfer_is_finished_as_it_was() {
 /// 2,000 clients that never complete their request head, from 40 addresses, and one client that boots. TFTP is off, so
 /// only HTTP needs descriptors.
 #[test]
-fn slowloris_thousands_of_half_open_heads_hold_up_nobody() {
+fn slowloris_thousands_of_half_open_heads_delay_no_client() {
     let _alone = one_at_a_time();
     const CLIENTS: usize = 2000;
     let lab = Lab::new();

@@ -71,7 +71,7 @@ fn curl_gets_files_by_every_spelling_and_the_log_tells_it() {
 }
 
 #[test]
-fn curl_keeps_the_connection_after_head_and_resumes_what_was_begun() {
+fn curl_keeps_the_connection_after_head_and_resumes_downloads() {
     if !need("curl", "curl") {
         return;
     }
@@ -174,7 +174,7 @@ fn nothing_outside_boot_images_is_served() {
 
 /// W-02 and W-03: text from a client never becomes a template, a command, or a separate line of the log.
 #[test]
-fn w_02_w_03_what_a_client_says_is_only_text() {
+fn w_02_w_03_values_of_clients_are_only_text() {
     if !need("curl", "curl") {
         return;
     }
@@ -275,7 +275,7 @@ fn files_go_from_the_page_cache_into_the_socket_by_sendfile() {
 }
 
 #[test]
-fn a_port_that_is_taken_says_by_whom_and_what_to_do() {
+fn a_port_in_use_is_reported_with_its_program_and_advice() {
     let lab = Lab::new();
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, lab.http)).unwrap();
     let output = lab.run(&["serve"]);

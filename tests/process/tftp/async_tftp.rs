@@ -103,7 +103,7 @@ fn rfc2348_a_block_is_never_larger_than_the_interface_carries() {
 }
 
 #[test]
-fn rfc2349_the_size_is_told_and_a_timeout_not_granted() {
+fn rfc2349_the_size_is_sent_and_a_timeout_not_granted() {
     let server = Server::async_tftp(Setup::default());
     let asked = Options { transfer_size: Some(0), timeout: Some(255), ..Options::default() };
     assert_eq!(server.oack("long", asked), Options { transfer_size: Some(513), ..Options::default() });
@@ -237,7 +237,7 @@ fn transfers_are_bounded_in_number() {
     assert_eq!(server.error("short"), (ErrorCode::UNDEFINED, "Server is busy, try again".to_owned()));
     assert_eq!(server.refusal(), ("short".to_owned(), Refusal::Busy));
     first.send(&Packet::Ack(1).encode()).unwrap();
-    server.wait("the place is free", || server.under_way() == 0);
+    server.wait("the place is free", || server.active_transfers() == 0);
     let (second, answer) = server.ask(rrq("short", Options::default()));
     assert!(matches!(Packet::decode(&answer), Ok(Packet::Data { block: 1, .. })));
     second.send(&Packet::Ack(1).encode()).unwrap();
@@ -253,7 +253,7 @@ fn one_client_cannot_take_the_places_of_others() {
     });
     let silent: Vec<_> = (0..2).map(|_| server.ask(rrq("long", Options::default()))).collect();
     assert_eq!(server.error("long"), (ErrorCode::UNDEFINED, "Server is busy, try again".to_owned()));
-    assert_eq!((server.under_way(), silent.len()), (2, 2));
+    assert_eq!((server.active_transfers(), silent.len()), (2, 2));
     let other = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
     other.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     other.send_to(&rrq("long", Options::default()).encode(), (Ipv4Addr::LOCALHOST, server.port)).unwrap();
@@ -296,7 +296,7 @@ fn what_is_no_request_gets_no_answer() {
 }
 
 #[test]
-fn clients_that_go_away_are_told_apart_and_let_go() {
+fn clients_that_leave_end_their_transfers_with_the_reason() {
     let server = Server::async_tftp(Setup::default());
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
     let size = Options { transfer_size: Some(0), ..Options::default() };
@@ -324,7 +324,7 @@ fn clients_that_go_away_are_told_apart_and_let_go() {
     let end = server
         .event(|event| matches!(event, Event::TftpStopped { peer, .. } if peer.port() == local(&stopped)));
     assert!(matches!(end, Event::TftpStopped { bytes: 1024, size: 1_048_576, .. }), "{end:?}");
-    server.wait("all are let go", || server.under_way() == 0);
+    server.wait("all are let go", || server.active_transfers() == 0);
 
     // A silent (forged) source gets the answer, two repeats of it, and then an error.
     silent.set_nonblocking(true).unwrap();

@@ -166,7 +166,7 @@ fn every_port_of_a_range_is_a_transfer_and_the_silent_give_way_for_those_beyond(
             })
             .collect();
         let count = usize::from(last - first) + 1;
-        assert_eq!(server.under_way(), count);
+        assert_eq!(server.active_transfers(), count);
         let mut ports: Vec<u16> =
             silent[..count].iter().map(|socket| socket.peer_addr().unwrap().port()).collect();
         ports.sort_unstable();
@@ -175,7 +175,7 @@ fn every_port_of_a_range_is_a_transfer_and_the_silent_give_way_for_those_beyond(
 }
 
 #[test]
-fn rfc1350_4_the_server_answers_from_a_port_of_its_own() {
+fn rfc1350_4_each_transfer_has_its_own_port() {
     let server = server();
     let (socket, _) = server.ask(rrq("long", Options::default()));
     let (other, _) = server.ask(rrq("long", Options::default()));
@@ -391,7 +391,7 @@ fn transfers_are_bounded_in_number() {
 }
 
 #[test]
-fn who_acknowledged_nothing_gives_way() {
+fn a_transfer_without_acknowledgement_is_evicted_first() {
     let limits = Limits { max_per_client: 2, ..limits() };
     let server = Server::native(Setup { limits, ..Setup::default() });
     let silent: Vec<UdpSocket> = (0..5).map(|_| server.ask(rrq("long", Options::default())).0).collect();
@@ -400,7 +400,7 @@ fn who_acknowledged_nothing_gives_way() {
             |event: &&Event| matches!(event, Event::TftpStopped { stop: TransferStop::Evicted, .. });
         server.events.lock().unwrap().iter().filter(evicted).count() == 3
     });
-    assert_eq!(server.under_way(), 2);
+    assert_eq!(server.active_transfers(), 2);
     assert_eq!(fetch(&server, "short", Options::default()), content(511));
     drop(silent);
 }
@@ -520,13 +520,13 @@ fn t_16_a_request_sent_twice_is_one_transfer() {
             socket.send_to(&request, (Ipv4Addr::LOCALHOST, server.port)).unwrap();
         }
         unanswered(&server, Unanswered::Duplicate);
-        assert_eq!(server.under_way(), 1);
+        assert_eq!(server.active_transfers(), 1);
         assert_eq!(count(&socket, RoundTrip::FIRST_TIMEOUT * 3 / 4), 1);
     }
 }
 
 #[test]
-fn another_request_from_the_same_port_begins_anew() {
+fn another_request_from_the_same_port_starts_a_new_transfer() {
     let server = server();
     let socket = client();
     for (name, size) in [("long", 512), ("short", 511)] {
@@ -535,7 +535,7 @@ fn another_request_from_the_same_port_begins_anew() {
         assert_eq!(next(&socket).len(), 4 + size);
     }
     server.event(|event| matches!(event, Event::TftpStopped { stop: TransferStop::Replaced, .. }));
-    assert_eq!(server.under_way(), 1);
+    assert_eq!(server.active_transfers(), 1);
 }
 
 #[test]
@@ -616,7 +616,7 @@ fn a_client_that_closes_its_port_is_let_go_at_once() {
     next(&socket);
     drop(socket);
     server.event(|event| matches!(event, Event::TftpStopped { stop: TransferStop::Unreachable, .. }));
-    assert_eq!(server.under_way(), 0);
+    assert_eq!(server.active_transfers(), 0);
 }
 
 #[test]
@@ -642,7 +642,7 @@ fn t_07_ten_thousand_requests_and_errors_leave_nothing_behind() {
         }
     }
     drop(sockets);
-    server.wait("all transfers are over", || server.under_way() == 0);
+    server.wait("all transfers are over", || server.active_transfers() == 0);
     server.wait("all sockets are closed", || open() < before);
     assert_eq!(fetch(&server, "short", Options::default()), content(511));
 }
@@ -812,7 +812,7 @@ fn t_16_an_upload_asked_for_again_and_again_is_one() {
         |event: &&Event| matches!(event, Event::TftpUnanswered { reason: Unanswered::Duplicate, .. });
     server
         .wait("each copy is one", || server.events.lock().unwrap().iter().filter(is_duplicate).count() == 3);
-    assert_eq!(server.under_way(), 1);
+    assert_eq!(server.active_transfers(), 1);
     assert_eq!(fs::read_dir(server.base.path().join("uploads")).unwrap().count(), 1);
     let (_, from) = socket.recv_from(&mut [0; 100]).unwrap();
     let error = Packet::Error { code: ErrorCode::UNDEFINED, message: b"" };

@@ -89,7 +89,7 @@ fn receive(socket: &UdpSocket, (size, window): (usize, u64), mut take: impl FnMu
 }
 
 #[test]
-fn t_03_no_options_confuse_it_and_none_is_told_twice() {
+fn t_03_odd_options_are_answered_once_at_most() {
     let server = server();
     let long = b"x".repeat(500);
     let mut thirty: Vec<&[u8]> = Vec::new();
@@ -298,7 +298,7 @@ fn t_11_the_largest_window_of_the_largest_blocks_takes_less_than_1_mib() {
 }
 
 #[test]
-fn t_14_a_size_probe_is_told_as_such_at_debug_and_leaves_no_descriptor() {
+fn t_14_a_size_probe_is_logged_at_debug_and_leaves_no_descriptor() {
     let _alone = one_at_a_time();
     let program = Program::start("", |_| {});
     let before = program.open_files();
@@ -328,7 +328,7 @@ fn t_14_a_size_probe_is_told_as_such_at_debug_and_leaves_no_descriptor() {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Counts the answers that `stranger` gets, each within [`PATIENCE`]. All are ERROR 5 from `place`.
-fn times_told(stranger: &UdpSocket, place: SocketAddr) -> usize {
+fn times_logged(stranger: &UdpSocket, place: SocketAddr) -> usize {
     stranger.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buf = [0; 600];
     let mut told = 0;
@@ -346,7 +346,7 @@ fn times_told(stranger: &UdpSocket, place: SocketAddr) -> usize {
 }
 
 #[test]
-fn t_15_a_stranger_is_told_once_at_most_and_the_transfer_goes_on() {
+fn t_15_an_unknown_tid_gets_one_error_and_the_transfer_continues() {
     let range = Ports::Range { first: 41_710, last: 41_719 };
     for (ports, told) in [(Ports::Ephemeral, 1), (range, 1), (Ports::Single, 0)] {
         let server = Server::native(Setup { ports, ..Setup::default() });
@@ -362,16 +362,16 @@ fn t_15_a_stranger_is_told_once_at_most_and_the_transfer_goes_on() {
         };
         let early = client();
         send(&early);
-        assert!(times_told(&early, place) <= 1, "{ports:?}");
+        assert!(times_logged(&early, place) <= 1, "{ports:?}");
         // The transfer is some time old when its first block has been sent again.
         assert_eq!(block(&next(&socket)), 1);
         std::thread::sleep(Duration::from_millis(50));
         let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         for stranger in [client(), elsewhere] {
             send(&stranger);
-            assert_eq!(times_told(&stranger, place), told, "{ports:?}");
+            assert_eq!(times_logged(&stranger, place), told, "{ports:?}");
             send(&stranger);
-            assert_eq!(times_told(&stranger, place), 0, "{ports:?}: once");
+            assert_eq!(times_logged(&stranger, place), 0, "{ports:?}: once");
         }
         for number in 1..=20 {
             ack(&socket, number);
@@ -404,16 +404,16 @@ fn t_15_a_transfer_that_has_just_begun_has_nothing_that_tells_strangers() {
         let (stranger, place) = (client(), socket.peer_addr().unwrap());
         stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
         let early = began.elapsed() < Duration::from_millis(300);
-        let told = times_told(&stranger, place);
+        let told = times_logged(&stranger, place);
         std::thread::sleep(Duration::from_millis(400));
         stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
-        early.then(|| (told, times_told(&stranger, place)))
+        early.then(|| (told, times_logged(&stranger, place)))
     });
     assert_eq!(seen, Some((0, 1)));
 }
 
 #[test]
-fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
+fn t_15_clients_not_allowed_get_no_error_and_floods_are_limited() {
     let server = Server::native(Setup { served: "127.0.0.1/32", ..Setup::default() });
     let (socket, _) = server.ask(rrq("long", Options::default()));
     let place = socket.peer_addr().unwrap();
@@ -421,7 +421,7 @@ fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
     std::thread::sleep(Duration::from_millis(50));
     let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
     elsewhere.send_to(&Packet::Ack(1).encode(), place).unwrap();
-    assert_eq!(times_told(&elsewhere, place), 0);
+    assert_eq!(times_logged(&elsewhere, place), 0);
     let flood: Vec<UdpSocket> = (0..200).map(|_| client()).collect();
     for stranger in &flood {
         stranger.set_nonblocking(true).unwrap();
@@ -430,7 +430,7 @@ fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(PATIENCE);
-    let told: usize = flood.iter().map(|stranger| times_told(stranger, place)).sum();
+    let told: usize = flood.iter().map(|stranger| times_logged(stranger, place)).sum();
     assert_eq!(told, 8);
     let of_strangers =
         |event: &&Event| matches!(event, Event::TftpUnanswered { reason: Unanswered::UnknownTransfer, .. });
@@ -445,7 +445,7 @@ fn t_15_who_may_not_ask_is_told_nothing_and_a_flood_is_cut_off() {
 }
 
 #[test]
-fn t_17_a_gap_is_mended_within_10_ms() {
+fn t_17_a_gap_is_filled_within_10_ms() {
     let _alone = one_at_a_time();
     let server = server();
     fs::write(server.root().join("large"), content(1 << 20)).unwrap();
@@ -513,7 +513,7 @@ fn t_18_a_file_of_more_than_4_gib_arrives_whole() {
 }
 
 #[test]
-fn t_19_of_every_odd_name_only_a_regular_file_beneath_is_served() {
+fn t_19_odd_names_serve_only_regular_files_inside_the_folder() {
     let server = server();
     let (root, outside) = (server.root(), server.base.path().join("secret"));
     fs::write(&outside, "secret").unwrap();
@@ -686,9 +686,9 @@ fn rfc2348_a_block_is_never_larger_than_a_narrow_route_to_the_client_carries() {
 }
 
 #[test]
-fn what_a_slow_link_had_no_room_for_is_sent_when_it_has() {
+fn a_full_send_queue_delays_blocks_and_loses_none() {
     let _alone = one_at_a_time();
-    if in_a_namespace("what_a_slow_link_had_no_room_for_is_sent_when_it_has") || !need("tc", "iproute2") {
+    if in_a_namespace("a_full_send_queue_delays_blocks_and_loses_none") || !need("tc", "iproute2") {
         return;
     }
     let tbf =

@@ -179,7 +179,7 @@ pub fn menu(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     }
 }
 
-pub fn menu_nobody_answers(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
+pub fn menu_without_answer(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     if asked.question == RequestKind::BootServer { vec![] } else { menu(asked, address) }
 }
 

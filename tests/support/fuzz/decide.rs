@@ -334,7 +334,7 @@ fn one(packet: &[u8], request: &mut Request<'_>, mut engine: Engine, in_use: boo
             Effect::CheckAddress { address, hold, .. } => {
                 assert!(settings.conflict_check.is_some() && !request.arrival.loopback);
                 before = Bindings::of(&engine.book);
-                nobody_elses(request, address, &before, &settings);
+                assert_available(request, address, &before, &settings);
                 checked.push(address);
                 // The holder's answer counts for one decision only, so the engine may ask again.
                 request.probed = None;
@@ -407,7 +407,7 @@ fn silently(request: &Request<'_>, before: &Bindings, book: &LeaseBook, checked:
 
 /// Asserts that the client may have the address: it is a host address on the client's wire, it is reserved for no other
 /// machine, and no other client holds it.
-fn nobody_elses(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, settings: &Settings) {
+fn assert_available(request: &Request<'_>, address: Ipv4Addr, book: &Bindings, settings: &Settings) {
     let subnet = settings.wire_of(request.subnet).find(|i| settings.subnets[*i].network.contains(address));
     let subnet = &settings.subnets[subnet.unwrap_or_else(|| panic!("{address} is not of the client's wire"))];
     assert!(subnet.network.has_host(address), "{address} is the network's or its broadcast address");
@@ -451,7 +451,7 @@ fn given(
         let no_address = kind == Some(MessageType::Nak) || request.ask == Ask::Inform || knows_it;
         return assert!(no_address && stored.is_none(), "{kind:?} without an address");
     }
-    nobody_elses(request, address, before, settings);
+    assert_available(request, address, before, settings);
     let leased =
         || book.binding(address).filter(|b| b.holder.is_same_machine(&request.holder) && b.until > NOW);
     match kind {

@@ -124,7 +124,7 @@ pub fn check(data: &[u8]) {
 
 impl Promise {
     /// A lease to store without a reply.
-    fn quiet(client: u8, lease: Lease) -> Promise {
+    fn without_reply(client: u8, lease: Lease) -> Promise {
         Promise { client, lease, ended: vec![], ack: None, otherwise: None, given_up: true }
     }
 }
@@ -262,7 +262,7 @@ impl World {
                     // The holder's answer counts for one decision only, so the engine may ask again.
                     asked = false;
                     assert!(checks < 20, "one message had {checks} addresses checked");
-                    self.nobody_elses(client, address);
+                    self.assert_available(client, address);
                     self.engine.hold(&hold);
                     assert_eq!(self.engine.book.binding(address).map(|b| b.state), Some(State::Checking));
                     let heard = in_use.then_some(AddressInUse { address, by: None, from: None });
@@ -289,7 +289,7 @@ impl World {
                     if self.engine.book.binding(reply.yiaddr).is_some_and(taken_over) {
                         // The address stays the other machine's until the client takes it.
                         self.last[usize::from(client)] = reply.yiaddr;
-                        self.nobody_elses(client, reply.yiaddr);
+                        self.assert_available(client, reply.yiaddr);
                     } else {
                         self.told_at_once(client, &reply);
                     }
@@ -306,7 +306,7 @@ impl World {
         let engine::Promise { lease, ended, reply, fallback: otherwise, .. } = promise;
         let Some(ack) = reply else {
             assert!(ended.is_empty() && otherwise.is_none(), "a promise without a reply");
-            return self.waiting.push_back(Promise::quiet(client, lease));
+            return self.waiting.push_back(Promise::without_reply(client, lease));
         };
         let until = |reply: &OutgoingReply| {
             reply::check(message, arrival, &reply.message);
@@ -325,7 +325,7 @@ impl World {
         if address.is_unspecified() {
             return;
         }
-        self.nobody_elses(client, address);
+        self.assert_available(client, address);
         self.last[usize::from(client)] = address;
         match reply.message_type() {
             Some(Ok(MessageType::Offer)) => {
@@ -345,14 +345,14 @@ impl World {
                 let until = time.map_or(FOREVER, |time| self.now.after(time));
                 self.offers.remove(&address);
                 self.claims.insert(address, Claim { client, until });
-                self.what_was_promised_is_stored();
+                self.promised_leases_are_stored();
             }
             other => panic!("{other:?} with an address and without a commit"),
         }
     }
 
     /// Asserts that no other client received this address. An offer may give way, because the pools here are small.
-    fn nobody_elses(&self, client: u8, address: Ipv4Addr) {
+    fn assert_available(&self, client: u8, address: Ipv4Addr) {
         if let Some(claim) = self.claims.get(&address).filter(|claim| claim.until > self.now) {
             assert_eq!(claim.client, client, "{address} for client {client}, but another has it: {claim:?}");
         }
@@ -385,7 +385,7 @@ impl World {
                 self.last[usize::from(promise.client)] = address;
                 // An ACK after the end of the lease gives no lease, because the client counts from its request.
                 if until > self.now {
-                    self.nobody_elses(promise.client, address);
+                    self.assert_available(promise.client, address);
                     self.offers.remove(&address);
                 }
                 if until > self.now || self.claims.get(&address).is_some_and(|c| c.client == promise.client) {
@@ -394,7 +394,7 @@ impl World {
             }
             self.outcomes.push_back((promise.lease, works));
         }
-        self.what_was_promised_is_stored();
+        self.promised_leases_are_stored();
     }
 
     /// Asserts that no two live leases on the disk belong to one client on one wire. There may be two only if a RELEASE
@@ -415,7 +415,7 @@ impl World {
     }
 
     /// Asserts that every live lease that a client received is on the disk for at least as long.
-    fn what_was_promised_is_stored(&self) {
+    fn promised_leases_are_stored(&self) {
         for (address, claim) in self.claims.iter().filter(|(_, claim)| claim.until > self.now) {
             let stored = self.disk.get(address).expect("what was promised is stored");
             let owner = stored.holder.mac == Some(mac(claim.client + 1));
@@ -443,7 +443,7 @@ impl World {
             assert!(book.load(lease.clone()));
         }
         self.engine = Engine::new(Arc::clone(self.settings), book);
-        self.what_was_promised_is_stored();
+        self.promised_leases_are_stored();
         self.each_client_has_one_lease_in_the_book();
     }
 }

@@ -72,7 +72,7 @@ pub struct Service<F> {
     /// The limits, the allowed clients and the served networks.
     pub now: Now,
     /// Counts the running transfers of all sockets.
-    pub under_way: Quota,
+    pub active: Quota,
     /// Set when the server stops: no more transfers may start.
     pub closing: Arc<AtomicBool>,
     /// Records events.
@@ -228,7 +228,7 @@ impl<F: Fn(Event)> Service<F> {
         }
         let limit = if self.closing.load(Ordering::Acquire) { 0 } else { limits.max_transfers };
         let of_one = limits.max_per_client;
-        let share = self.under_way.take(peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
+        let share = self.active.take(peer.ip(), limit, of_one).ok_or(Refusal::Busy)?;
         Ok((self.files.find(asked, &self.files.requester(peer.ip(), server))?, share))
     }
 
@@ -368,13 +368,13 @@ mod tests {
     #[test]
     fn a_transfer_returns_its_share_and_reports_progress() {
         let events = Arc::new(Mutex::new(Vec::new()));
-        let under_way = Quota::default();
+        let active = Quota::default();
         let seen = events.clone();
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        let share = under_way.take(peer.ip(), 1, 1).unwrap();
+        let share = active.take(peer.ip(), 1, 1).unwrap();
         let record = move |event| seen.lock().unwrap().push(event);
         let mut transfer = Transfer::new(Content::text("x", vec![7; 600]), peer, share, record);
-        assert!(under_way.take(peer.ip(), 1, 1).is_none(), "the only share is in use");
+        assert!(active.take(peer.ip(), 1, 1).is_none(), "the only share is in use");
         let mut buf = [0; 512];
         for expected in [512, 88] {
             let count = transfer.content.read(&mut buf).unwrap();
@@ -382,7 +382,7 @@ mod tests {
             transfer.progress.advance(count, 512, Instant::now());
         }
         drop(transfer);
-        assert_eq!(under_way.count(), 0);
+        assert_eq!(active.count(), 0);
         let last = events.lock().unwrap().pop();
         assert!(matches!(last, Some(Event::TftpStopped { bytes: 600, size: 600, .. })), "{last:?}");
     }

@@ -85,7 +85,7 @@ where
 
 impl Engine {
     /// The number of running transfers.
-    pub fn under_way(&self) -> usize {
+    pub fn active_transfers(&self) -> usize {
         self.shared.table().count()
     }
 
