@@ -6,6 +6,7 @@ mod check;
 mod completions;
 pub mod config_file;
 pub mod demo;
+mod doctor;
 mod images;
 mod import;
 mod includes;
@@ -99,6 +100,13 @@ enum Command {
         /// Leave this computer out
         #[arg(long)]
         file_only: bool,
+        /// Print a JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look for everything that would keep machines from booting here: interfaces, ports, firewall, other DHCP servers, boot
+    /// files; each finding has the command that fixes it
+    Doctor {
         /// Print a JSON object instead of text
         #[arg(long)]
         json: bool,
@@ -199,6 +207,7 @@ pub fn run() -> ExitCode {
         Command::Check { rehearse, file_only, json } => {
             check::run(given, check::Options { rehearse, file_only, json })
         }
+        Command::Doctor { json } => doctor::run(given, json),
         Command::Rehearse { name, json } => rehearse::run(given, name.as_deref(), json),
         Command::Probe(arguments) => probe::run(&arguments),
         Command::Leases { json, filter, command } => leases::run(given, command, filter, json),

@@ -19,7 +19,7 @@ struct Program {
 }
 
 /// The protocol of a port.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     Udp,
     Tcp,

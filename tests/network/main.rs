@@ -7,6 +7,7 @@
 mod attackers;
 mod beside;
 mod clients;
+mod doctor;
 mod firmware;
 mod identity;
 mod imported_dnsmasq;

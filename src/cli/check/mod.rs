@@ -2,7 +2,7 @@
 //! this computer.
 
 pub mod boot_files;
-mod computer;
+pub(in crate::cli) mod computer;
 mod report;
 mod templates;
 
@@ -160,7 +160,7 @@ pub(super) fn folder_problems(loaded: &Loaded) -> Vec<Problem> {
 }
 
 /// A problem at a key of the configuration.
-fn at_key(loaded: &Loaded, key: &str, message: String) -> Vec<Problem> {
+pub(in crate::cli) fn at_key(loaded: &Loaded, key: &str, message: String) -> Vec<Problem> {
     let missing = [MissingFile { name: "".into(), wanted_by: key.to_owned(), clients: String::new() }];
     let problems = config::missing_file_problems(&loaded.sources, "", &[], &missing);
     problems.into_iter().map(|problem| Problem { message: message.clone(), ..problem }).collect()

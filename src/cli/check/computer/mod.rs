@@ -3,10 +3,10 @@
 //! that begin with `not checked`.
 
 mod findings;
-mod firewall;
+pub(in crate::cli) mod firewall;
 mod folders;
 mod nftables;
-mod ports;
+pub(in crate::cli) mod ports;
 mod rules;
 
 use std::net::Ipv4Addr;

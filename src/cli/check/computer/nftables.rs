@@ -11,11 +11,13 @@ pub(super) fn read(json: &str) -> Option<Chains> {
     for object in whole.get("nftables")?.as_array()? {
         if let Some(chain) = object.get("chain").filter(|chain| is_ipv4(chain)) {
             let of = |key: &str| chain.get(key).and_then(Value::as_str);
-            let is_input = of("hook") == Some("input") && of("type") == Some("filter");
+            let is_input = matches!(of("hook"), Some("input" | "prerouting" | "ingress"))
+                && of("type") == Some("filter");
             let drops_by_default = of("policy") == Some("drop");
+            let device = of("dev").map(str::to_owned);
             chains.insert(
                 full_name(chain, of("name")?),
-                Chain { rules: Vec::new(), is_input, drops_by_default },
+                Chain { rules: Vec::new(), is_input, device, drops_by_default },
             );
         }
         if let Some(rule) = object.get("rule").filter(|rule| is_ipv4(rule)) {
@@ -28,7 +30,7 @@ pub(super) fn read(json: &str) -> Option<Chains> {
 }
 
 fn is_ipv4(object: &Value) -> bool {
-    matches!(object.get("family").and_then(Value::as_str), Some("ip" | "inet"))
+    matches!(object.get("family").and_then(Value::as_str), Some("ip" | "inet" | "netdev"))
 }
 
 /// `inet filter input`, as nft names it.
@@ -127,7 +129,7 @@ fn set(value: &Value) -> Option<&Vec<Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::computer::rules::{Packet, dropping_chain};
+    use crate::cli::check::computer::rules::{Packet, dropping_chains};
 
     /// As `nft --json list ruleset` prints the example of the Debian wiki, with TFTP allowed on eth1.
     const RULES: &str = r#"{"nftables": [
@@ -144,7 +146,9 @@ mod tests {
     #[test]
     fn r_41_a_firewall_that_drops_packets_is_found() {
         let chains = read(RULES).unwrap();
-        let by = |protocol, port, interface| dropping_chain(&chains, &Packet { protocol, port, interface });
+        let by = |protocol, port, interface| {
+            dropping_chains(&chains, &Packet { protocol, port, interface, is_answer: false }).pop()
+        };
         assert_eq!(by("udp", 69, "eth1"), None);
         assert_eq!(by("udp", 69, "lo"), None);
         for (protocol, port, interface) in [("udp", 69, "eth0"), ("tcp", 69, "eth1"), ("udp", 4011, "eth1")] {
@@ -152,8 +156,8 @@ mod tests {
         }
         let unknown = RULES.replace("\"right\": \"eth1\"", "\"right\": \"@lan\"");
         let chains = read(&unknown).unwrap();
-        let packet = Packet { protocol: "udp", port: 69, interface: "eth0" };
-        assert_eq!(dropping_chain(&chains, &packet), None, "it may be in the set");
+        let packet = Packet { protocol: "udp", port: 69, interface: "eth0", is_answer: false };
+        assert_eq!(dropping_chains(&chains, &packet), [""; 0], "it may be in the set");
         assert!(read("{}").is_none() && read("x").is_none());
     }
 }

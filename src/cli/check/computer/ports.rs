@@ -16,12 +16,27 @@ use crate::store::holder_of_lock;
 const PART: &str = "ports";
 
 /// A port that the server binds.
-struct Port {
-    protocol: Protocol,
-    address: SocketAddr,
-    key: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli) struct Port {
+    pub(in crate::cli) protocol: Protocol,
+    pub(in crate::cli) address: SocketAddr,
+    pub(in crate::cli) key: &'static str,
     /// Whether the server starts without it.
-    is_optional: bool,
+    pub(in crate::cli) is_optional: bool,
+}
+
+/// The ports that other programs hold, with those programs as far as this user may see them.
+pub(in crate::cli) fn taken(loaded: &Loaded) -> Vec<(Port, Vec<u32>)> {
+    let is_taken = |port: &Port| match bind(port) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => true,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            bind_error::is_taken(port.protocol, port.address)
+        }
+        _ => false,
+    };
+    let taken = ports(&loaded.config).into_iter().filter(is_taken);
+    let with_holders = taken.map(|port| (port, bind_error::holders(port.protocol, port.address.port())));
+    with_holders.filter(|(_, holders)| !holders.iter().any(|pid| is_ours(*pid, loaded))).collect()
 }
 
 pub(super) fn check(loaded: &Loaded, found: &mut Findings) {

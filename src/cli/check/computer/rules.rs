@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-/// A new packet to this computer.
+/// A packet to this computer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packet<'p> {
     pub(super) protocol: &'static str,
     pub(super) port: u16,
     pub(super) interface: &'p str,
+    /// Whether this computer sent the first packet of the conversation, as for the blocks of a TFTP transfer.
+    pub(super) is_answer: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl Condition {
                     None => name == packet.interface,
                 }))
             }
-            Condition::Established => Some(false),
+            Condition::Established => Some(packet.is_answer),
             Condition::Not(condition) => condition.holds(packet).map(|holds| !holds),
             Condition::Unknown => None,
         }
@@ -75,8 +77,10 @@ pub(super) struct Rule {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
     pub(super) rules: Vec<Rule>,
-    /// Whether packets to this computer come here.
+    /// Whether packets to this computer come here, before they are routed or after that.
     pub(super) is_input: bool,
+    /// The only interface whose packets come here; `None` for all.
+    pub(super) device: Option<String>,
     pub(super) drops_by_default: bool,
 }
 
@@ -94,17 +98,19 @@ enum Verdict {
     Unknown,
 }
 
-/// The name of the chain that certainly drops the packet.
-pub(super) fn dropping_chain<'c>(chains: &'c Chains, packet: &Packet<'_>) -> Option<&'c str> {
-    let drops = |chain: &&String| {
-        let base = chains.get(*chain).filter(|base| base.is_input);
-        base.is_some_and(|base| match walk(chains, base, packet, MAX_JUMPS) {
-            Verdict::Drop => true,
-            Verdict::Continue => base.drops_by_default,
-            Verdict::Accept | Verdict::Unknown => false,
-        })
+/// The names of the chains that certainly drop the packet. Each of them drops it, whatever the others do.
+pub(super) fn dropping_chains<'c>(chains: &'c Chains, packet: &Packet<'_>) -> Vec<&'c str> {
+    let drops = |(name, base): (&'c String, &'c Chain)| {
+        let is_passed = base.is_input && base.device.as_deref().is_none_or(|name| name == packet.interface);
+        let is_dropped = is_passed
+            && match walk(chains, base, packet, MAX_JUMPS) {
+                Verdict::Drop => true,
+                Verdict::Continue => base.drops_by_default,
+                Verdict::Accept | Verdict::Unknown => false,
+            };
+        is_dropped.then_some(name.as_str())
     };
-    chains.keys().find(drops).map(String::as_str)
+    chains.iter().filter_map(drops).collect()
 }
 
 fn walk(chains: &Chains, chain: &Chain, packet: &Packet<'_>, depth: usize) -> Verdict {
