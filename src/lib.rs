@@ -13,6 +13,7 @@
 //! | [`dhcp`] | decisions of the DHCP server | types, event, wire, lease, boot |
 //! | [`tftp`] | what TFTP grants, and what a transfer sends when | types, event, wire |
 //! | [`http`] | what HTTP answers | types |
+//! | [`journey`] | what happened to each machine, and why its boot stopped | types, event |
 //! | [`probe`] | a network-boot client, and models of firmware | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`import`] | other servers' configurations → config.yaml | types, wire, config |
@@ -47,6 +48,7 @@ pub mod event;
 pub mod http;
 pub mod images;
 pub mod import;
+pub mod journey;
 pub mod lease;
 pub mod net;
 pub mod privileges;

@@ -122,10 +122,10 @@ fn doctor_finds_and_fixes_interfaces_addresses_and_routes() {
     here.ip(&format!("addr flush dev {BRIDGE}")).unwrap();
     here.ip(&format!("addr add 10.9.0.1/24 dev {BRIDGE}")).unwrap();
     patient.is_cured_of("address_off_subnets", "10.9.0.1");
-    here.ip("link add dummy5 type dummy").unwrap();
-    here.ip("link set dummy5 up").unwrap();
-    here.ip("route add 192.168.77.48/28 dev dummy5").unwrap();
-    patient.is_cured_of("route_elsewhere", "dummy5");
+    here.ip("link add other5 type bridge").unwrap();
+    here.ip("link set other5 up").unwrap();
+    here.ip("route add 192.168.77.48/28 dev other5").unwrap();
+    patient.is_cured_of("route_elsewhere", "other5");
     patient.is_cured_of("no_route_to_subnet", "10.1.0.0/24");
     here.ip("route del 10.1.0.0/24").unwrap();
     here.ip("route add unreachable 10.1.0.0/24").unwrap();

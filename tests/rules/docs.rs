@@ -27,3 +27,17 @@ fn the_reference_of_keys_is_made_from_their_table() {
         differs.map_or(page.lines().count().min(made.lines().count()), |at| at + 1)
     );
 }
+
+/// docs/codes.md is made from the table of screen codes. `cargo test --test rules the_page_of_codes` with `UPDATE=1` writes it.
+#[test]
+fn the_page_of_codes_is_made_from_their_table() {
+    let (file, made) = (root().join("docs/codes.md"), lanboot::journey::codes::page());
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&file, &made).unwrap();
+    }
+    let page = fs::read_to_string(file).unwrap_or_default();
+    assert!(
+        page == made,
+        "docs/codes.md is out of date: run UPDATE=1 cargo test --test rules the_page_of_codes"
+    );
+}

@@ -57,7 +57,7 @@ pub(super) fn link(root: &Path, name: &str) -> Link {
     });
     let master = fs::read_link(device.join("master")).ok();
     let master = master.and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
-    // One end of a veth pair has the number of the other end, and no type of its own as VLANs and macvlan have.
+    // One end of a veth pair has the number of the other end, while VLANs and macvlan have a type.
     let is_virtual = !device.join("device").exists() && !read(device.join("uevent")).contains("DEVTYPE=");
     let is_end = is_virtual && number(device.join("iflink")) != number(device.join("ifindex"));
     Link {

@@ -12,8 +12,6 @@ mod firewall;
 mod gather;
 mod network;
 mod servers;
-#[cfg(test)]
-mod tests;
 
 use std::process::ExitCode;
 
@@ -87,3 +85,6 @@ fn text(findings: &[Finding], not_checked: &[String]) -> String {
     });
     text
 }
+
+#[cfg(test)]
+mod tests;
