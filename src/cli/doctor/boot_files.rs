@@ -27,7 +27,7 @@ pub(super) fn loaders(loaded: &Loaded) -> Vec<Finding> {
         ));
     }
     let all = config::missing_files(&loaded.config, |_| false);
-    for problem in boot_files::wrong(loaded) {
+    for problem in boot_files::unstartable(loaded) {
         let name = all.iter().find(|file| file.wanted_by == problem.path).map(|file| &*file.name);
         found.push(Finding::problem(
             "loader_wrong",
