@@ -1,7 +1,7 @@
 //! The token for changes through the web listener: the file `token` in the state folder. `lanboot token` creates and
 //! replaces it, and the server reads it at each check, so a replaced token is invalid immediately.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,6 +11,7 @@ use nix::fcntl::OFlag;
 use subtle::ConstantTimeEq;
 
 use crate::store::{TOKEN_FILE, create_state_folder, give_to_owner};
+use crate::types::to_hex;
 
 /// Number of random bytes in a token: 256 bits.
 const TOKEN_BYTES: usize = 32;
@@ -26,12 +27,7 @@ impl Token {
     fn generate() -> Result<Token, getrandom::Error> {
         let mut bytes = [0; TOKEN_BYTES];
         getrandom::fill(&mut bytes)?;
-        let mut text = String::with_capacity(TOKEN_DIGITS);
-        for byte in bytes {
-            // Writing to a String does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Token(text))
+        Ok(Token(to_hex(&bytes)))
     }
 
     fn parse(text: &str) -> Option<Token> {

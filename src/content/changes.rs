@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::changes::{Changes, MachineKey, Pin, Refused};
 use crate::store::replace_file;
-use crate::types::MacAddr;
+use crate::types::{MacAddr, to_hex};
 
 /// The name of the file in the state folder.
 pub const FILE: &str = "changes.json";
@@ -213,8 +213,7 @@ fn text_of(changes: &Changes) -> io::Result<String> {
 }
 
 fn checksum(content: &StoredChanges) -> io::Result<String> {
-    let digest = Sha256::digest(serde_json::to_vec(content)?);
-    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(to_hex(&Sha256::digest(serde_json::to_vec(content)?)))
 }
 
 fn read(file: &Path) -> Result<Changes, String> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::boot::machine_boot::MachineBoot;
 use crate::dhcp::level::Level;
 use crate::lease::Holder;
-use crate::types::{ClientId, MacAddr, Uuid};
+use crate::types::{ClientId, MacAddr, Uuid, to_hex};
 use crate::wire::dhcp::Message;
 use crate::wire::option::code;
 use crate::wire::{pxe, relay};
@@ -62,7 +62,7 @@ impl fmt::Display for RelayPort {
 fn shown(bytes: &[u8]) -> String {
     match str::from_utf8(bytes) {
         Ok(text) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()) => text.to_owned(),
-        _ => bytes.iter().fold("hex:".to_owned(), |text, byte| format!("{text}{byte:02x}")),
+        _ => format!("hex:{}", to_hex(bytes)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::patterns::{Part, exact, pattern, readable};
 use crate::config::document::Value;
-use crate::types::Arch;
+use crate::types::{Arch, to_hex};
 
 /// A pattern that all bytes of a field must fit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,7 +125,7 @@ fn mac(parts: &[Part]) -> String {
     let mut octets = Vec::new();
     for part in parts {
         match part {
-            Part::Bytes(bytes) => octets.extend(bytes.iter().map(|byte| format!("{byte:02x}"))),
+            Part::Bytes(bytes) => octets.extend(bytes.iter().map(|byte| to_hex(&[*byte]))),
             Part::AnyByte => octets.push("??".to_owned()),
             Part::AnyBytes => octets.push("*".to_owned()),
         }

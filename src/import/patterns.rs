@@ -1,6 +1,7 @@
 //! Writes the patterns of `match`: text with `*` and `?`, or `hex:` patterns for bytes that are no text.
 
 use crate::config::document::{Map, Value};
+use crate::types::to_hex;
 
 /// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +82,7 @@ fn as_hex(parts: &[Part]) -> String {
         match part {
             Part::AnyByte => text.push_str("??"),
             Part::AnyBytes => text.push('*'),
-            Part::Bytes(bytes) => text.extend(bytes.iter().map(|byte| format!("{byte:02x}"))),
+            Part::Bytes(bytes) => text.push_str(&to_hex(bytes)),
         }
     }
     text

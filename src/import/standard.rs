@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::types::from_hex;
+
 /// One field of an option's value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Atom {
@@ -314,10 +316,7 @@ pub(super) fn hex(text: &str) -> Option<Vec<u8>> {
         return parts.map(byte).collect();
     }
     let padded = if digits.len().is_multiple_of(2) { digits.to_owned() } else { format!("0{digits}") };
-    if !padded.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..padded.len()).step_by(2).map(|at| u8::from_str_radix(padded.get(at..at + 2)?, 16).ok()).collect()
+    from_hex(&padded)
 }
 
 /// Encodes suboptions: code, length and value of each. A value of more than 255 bytes is `None`.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use crate::types::hex::to_colon_hex;
 use crate::types::text::BadText;
 
 /// An Ethernet address: the content of `chaddr` when `htype` is 1 and `hlen` is 6.
@@ -139,8 +140,5 @@ impl fmt::Debug for ClientId {
 }
 
 fn write_colons(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    for (i, byte) in bytes.iter().enumerate() {
-        write!(f, "{}{byte:02x}", if i == 0 { "" } else { ":" })?;
-    }
-    Ok(())
+    f.write_str(&to_colon_hex(bytes))
 }

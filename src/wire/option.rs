@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::types::Escaped;
+use crate::types::{Escaped, to_hex};
 use crate::wire::names;
 
 /// The beginning of option 60 of UEFI HTTP boot clients, and its whole value in the reply.
@@ -181,7 +181,7 @@ fn write_joined(f: &mut fmt::Formatter<'_>, items: impl Iterator<Item = impl fmt
 }
 
 fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    f.write_str(&to_hex(bytes))
 }
 
 macro_rules! table {

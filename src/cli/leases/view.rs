@@ -9,7 +9,7 @@ use crate::api::leases::LeaseView;
 use crate::cli::table::span;
 use crate::config::Config;
 use crate::lease::Lease;
-use crate::types::{Ipv4Network, MacAddr, Timestamp};
+use crate::types::{Ipv4Network, MacAddr, Timestamp, to_colon_hex};
 
 /// A lease, formatted for people and programs. The field names of its JSON are stable.
 #[derive(Serialize)]
@@ -85,8 +85,8 @@ pub(super) fn mac_of(lease: &Lease) -> Option<MacAddr> {
 
 /// The hardware address in hexadecimal with colons, of any length.
 pub(super) fn hardware(lease: &Lease) -> String {
-    let bytes: Vec<String> = lease.hardware.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    if bytes.is_empty() { "-".to_owned() } else { bytes.join(":") }
+    let text = to_colon_hex(lease.hardware.as_bytes());
+    if text.is_empty() { "-".to_owned() } else { text }
 }
 
 /// Writes one line per detail, and an empty line between leases.

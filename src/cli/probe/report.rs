@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::boot::{BootFailure, Client, Outcome};
 use super::wire::Destination;
 use crate::probe::{Offer, Progress};
+use crate::types::to_hex;
 use crate::wire::option::{self, Printed, code};
 
 /// Options that are not shown, because the line of the step contains them already or they do not help to find a
@@ -102,7 +103,7 @@ pub(super) fn verdict(client: &Client, outcome: &Outcome, out: &mut impl Write) 
             let from = server.map_or_else(String::new, |server| format!(" from {server}"));
             let took = outcome.took.as_secs_f64();
             writeln!(out, "booted: {file}{from}, {} bytes in {took:.3} s", outcome.bytes)?;
-            writeln!(out, "SHA-256 {}", hex(&digest))
+            writeln!(out, "SHA-256 {}", to_hex(&digest))
         }
         (None, None) => writeln!(out, "failed: its boot did not end"),
     }
@@ -140,10 +141,6 @@ impl BootFailure {
             BootFailure::Local(_, why) => why.clone(),
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A step, for JSON.
@@ -213,7 +210,7 @@ pub(super) fn result(client: &Client, outcome: &Outcome, steps: Vec<Line>) -> Re
         file,
         file_server,
         bytes: outcome.bytes,
-        sha256: outcome.digest.map(|digest| hex(&digest)),
+        sha256: outcome.digest.map(|digest| to_hex(&digest)),
         seconds: outcome.took.as_secs_f64(),
         failed_step: outcome.failure.as_ref().map(BootFailure::step),
         error: outcome.failure.as_ref().map(BootFailure::why),

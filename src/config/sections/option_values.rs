@@ -8,7 +8,7 @@ use crate::config::syntax::key::Section;
 use crate::config::syntax::reader::{Reader, describe, duration, one_or_more};
 use crate::config::syntax::tree::{Data, Node};
 use crate::dhcp::options::OptionValue;
-use crate::types::Ipv4Network;
+use crate::types::{Ipv4Network, from_hex};
 use crate::wire::names;
 use crate::wire::option::Kind;
 
@@ -261,8 +261,5 @@ fn route(reader: &mut Reader, node: &Node) -> Option<Encoded> {
 /// Decodes pairs of hexadecimal digits. Spaces, `:` and `-` are allowed between them.
 pub(in crate::config) fn hex(digits: &str) -> Option<Vec<u8>> {
     let digits: String = digits.chars().filter(|c| !matches!(c, ' ' | ':' | '-')).collect();
-    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..digits.len()).step_by(2).map(|i| u8::from_str_radix(digits.get(i..i + 2)?, 16).ok()).collect()
+    from_hex(&digits)
 }

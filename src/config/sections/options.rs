@@ -159,6 +159,7 @@ fn option_named(reader: &mut Reader, id: u32, name: &str) -> Option<(u8, Option<
 mod tests {
     use super::*;
     use crate::config::syntax::tree::parse;
+    use crate::types::to_hex;
 
     /// Hexadecimal bytes of each option in `text`.
     fn encoded(text: &str) -> Vec<(u8, String)> {
@@ -166,8 +167,7 @@ mod tests {
         let set = options(&mut reader, &parse(text).unwrap());
         let problems: Vec<_> = reader.problems.iter().map(|problem| &problem.message).collect();
         assert!(problems.is_empty(), "{text}: {problems:?}");
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        set.codes().map(|code| (code, hex(set.constant(code).unwrap()))).collect()
+        set.codes().map(|code| (code, to_hex(set.constant(code).unwrap()))).collect()
     }
 
     #[track_caller]

@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::boot::name::BootName;
 use crate::images::folder::{Folder, LIST};
 use crate::images::temporary::{ADD_PREFIX, is_temporary};
+use crate::types::to_hex;
 
 /// Maximum number of entries that are checked for files of a killed run.
 const MAX_ENTRIES: usize = 100_000;
@@ -168,7 +169,7 @@ fn split(name: &BootName) -> (&str, &str) {
 impl Draft {
     /// SHA-256 of the bytes written so far, in hexadecimal, and their number.
     pub fn digest(&self) -> (String, u64) {
-        (hex(&self.digest.clone().finalize()), self.size)
+        (to_hex(&self.digest.clone().finalize()), self.size)
     }
 }
 
@@ -203,14 +204,10 @@ pub fn sha256(mut file: impl Read) -> io::Result<String> {
     let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
     loop {
         match file.read(&mut chunk)? {
-            0 => return Ok(hex(&digest.finalize())),
+            0 => return Ok(to_hex(&digest.finalize())),
             read => digest.update(chunk.get(..read).unwrap_or_default()),
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn cannot_write(root: &Path, error: &io::Error) -> String {

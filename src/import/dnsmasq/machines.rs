@@ -18,6 +18,7 @@ use crate::import::condition::Condition;
 use crate::import::field::Pattern;
 use crate::import::patterns::{hex, readable};
 use crate::import::problems::Problems;
+use crate::types::to_colon_hex;
 
 /// The hardware type of Ethernet.
 const ETHERNET: u32 = 1;
@@ -146,8 +147,7 @@ impl<'w> Writer<'w> {
         let mut macs: Vec<String> = Vec::new();
         for mac in host.macs.iter().filter(|mac| is_ethernet(mac) && !mac.has_wildcard()) {
             let bytes = mac.plain();
-            let text: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            let text = text.join(":");
+            let text = to_colon_hex(&bytes);
             if bytes.iter().all(|byte| *byte == 0) || bytes.first().is_some_and(|byte| byte & 1 == 1) {
                 self.problems.add(place, format!("{text} is not taken: it is no address of one machine"));
             } else if self.is_new([&[0u8][..], &bytes].concat(), network) {

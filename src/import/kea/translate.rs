@@ -6,6 +6,7 @@ use super::expression::{Code, Field, Test, Text};
 use crate::import::comparison::{option_fits, part_equals};
 use crate::import::condition::Condition;
 use crate::import::field::Pattern;
+use crate::types::from_hex;
 
 /// Looks up the code of an option by Kea's name for it, standard or defined in the file.
 pub(super) type CodeOf<'c> = &'c dyn Fn(&str) -> Option<u8>;
@@ -114,11 +115,9 @@ fn digits(text: &[u8], separator: &[u8]) -> Result<Vec<u8>, String> {
     let text = String::from_utf8_lossy(text).into_owned();
     let separator = String::from_utf8_lossy(separator).into_owned();
     let joined = if separator.is_empty() { text.clone() } else { text.replace(&separator, "") };
-    let bytes = (0..joined.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(joined.get(at..at + 2)?, 16).ok())
-        .collect::<Option<Vec<u8>>>();
-    bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| format!("expected pairs of digits, found '{text}'"))
+    from_hex(&joined)
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or_else(|| format!("expected pairs of digits, found '{text}'"))
 }
 
 fn field_equals(field: &Field, literal: &[u8], code_of: CodeOf<'_>) -> Result<Condition, String> {

@@ -7,6 +7,7 @@ use crate::config::document::Document;
 use crate::config::document::{List, Map, Value};
 use crate::import::patterns::{hex, readable};
 use crate::import::problems::Problems;
+use crate::types::to_colon_hex;
 
 impl Site {
     /// Returns the document. Everything that cannot be written is added to `problems`.
@@ -214,7 +215,9 @@ impl Machine {
         let macs: Vec<Value> = self
             .identifiers
             .iter()
-            .filter_map(|id| if let Identifier::Mac(mac) = id { Some(mac_text(mac).into()) } else { None })
+            .filter_map(
+                |id| if let Identifier::Mac(mac) = id { Some(to_colon_hex(mac).into()) } else { None },
+            )
             .collect();
         if !macs.is_empty() {
             map.set("mac", Value::one_or_list(macs));
@@ -250,10 +253,6 @@ impl Machine {
         settings::write(&mut map, &own, self.place, problems);
         map
     }
-}
-
-fn mac_text(mac: &[u8; 6]) -> String {
-    mac.map(|octet| format!("{octet:02x}")).join(":")
 }
 
 fn text_or_hex(bytes: &[u8]) -> String {

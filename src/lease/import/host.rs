@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use crate::lease::import::lexer::{Flaw, Kind, Token};
 use crate::lease::import::values::{MAX_CLIENT_ID, colon_hex, mac_of, parse};
-use crate::types::{HardwareAddr, MacAddr};
+use crate::types::{HardwareAddr, MacAddr, to_hex};
 
 /// A machine in a file of leases.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,8 +59,7 @@ impl Host {
         match (self.mac, &self.client_id) {
             (Some(mac), _) => parts.push(format!("mac: \"{mac}\"")),
             (None, Some(id)) => {
-                let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
-                parts.push(format!("id: \"hex:{digits}\""));
+                parts.push(format!("id: \"hex:{}\"", to_hex(id)));
             }
             (None, None) => return None,
         }

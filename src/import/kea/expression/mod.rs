@@ -9,6 +9,8 @@ pub(super) use syntax::{Code, Field, Test, Text};
 use parser::Parser;
 use syntax::{Parsed, Token};
 
+use crate::types::from_hex;
+
 /// Parses an expression. An error is the reason, with the offset in bytes.
 pub(super) fn parse(text: &str) -> Result<Test, (usize, String)> {
     let tokens = tokens(text)?;
@@ -59,7 +61,7 @@ fn tokens(text: &str) -> Parsed<Vec<(usize, Token)>> {
 /// Decodes digits. An odd number of them begins with half a byte, as in Kea.
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let padded = if digits.len().is_multiple_of(2) { digits.to_owned() } else { format!("0{digits}") };
-    (0..padded.len()).step_by(2).map(|at| u8::from_str_radix(padded.get(at..at + 2)?, 16).ok()).collect()
+    from_hex(&padded)
 }
 
 fn number(word: &str) -> Option<Token> {
