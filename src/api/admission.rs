@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use tracing::Level;
 
 use crate::api::client::Client;
@@ -16,6 +16,9 @@ use crate::api::handles::Api;
 use crate::api::refusals::Reason;
 use crate::api::token;
 use crate::types::limit_key;
+
+/// The field by which browsers say which page makes a request.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// A refused request.
 pub(super) struct Refused {
@@ -36,6 +39,7 @@ pub(super) async fn check(
     request: &Parts,
     access: Access,
 ) -> Result<(), Refused> {
+    check_single(&request.headers)?;
     let host = host(request);
     match client {
         Some(Client::Control { is_allowed }) => {
@@ -60,6 +64,22 @@ pub(super) async fn check(
         }
         // Every listener says how its requests come.
         None => Err(Refused::new(Reason::OtherUser, StatusCode::FORBIDDEN, "not allowed")),
+    }
+}
+
+/// The fields that decide whether a request is admitted.
+const DECIDING: [HeaderName; 4] =
+    [header::HOST, header::ORIGIN, header::AUTHORIZATION, HeaderName::from_static(SEC_FETCH_SITE)];
+
+/// Refuses requests that have a deciding field twice: a proxy before the server may read the other one (RFC 9112 section
+/// 3.2 asks for this answer to a second Host).
+fn check_single(headers: &HeaderMap) -> Result<(), Refused> {
+    match DECIDING.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("the header field `{name}` is given more than once");
+            Err(Refused::new(Reason::DuplicateField, StatusCode::BAD_REQUEST, message))
+        }
     }
 }
 
@@ -101,7 +121,7 @@ fn check_origin(headers: &HeaderMap, host: Option<&str>, access: Access) -> Resu
     };
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
     // A link on another page may lead here, but may change nothing.
-    let site = headers.get("sec-fetch-site").map(|site| site.to_str().unwrap_or("?"));
+    let site = headers.get(SEC_FETCH_SITE).map(|site| site.to_str().unwrap_or("?"));
     let is_own_site =
         access == Access::Read || site.is_none_or(|site| matches!(site, "same-origin" | "none"));
     if origin.is_none_or(own) && is_own_site {

@@ -76,7 +76,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     }
 }
 
-/// The body of a request as JSON, whatever its content type. A wrong one is answered with 400.
+/// The body of a request as a JSON object, whatever its content type. A wrong one is answered with 400.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
@@ -85,6 +85,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, state: &S) -> Result<JsonBody<T>, ApiError> {
         let body = axum::body::Bytes::from_request(request, state).await;
         let body = body.map_err(|error: BytesRejection| ApiError::new(error.status(), error.body_text()))?;
+        // Serde would also take the values of the members as an array, which is no part of the API.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(ApiError::bad_request("the body is not as expected: it is no JSON object"));
+        }
         let value = serde_json::from_slice(&body);
         value
             .map(JsonBody)

@@ -12,6 +12,8 @@ pub enum Reason {
     TooManyConnections,
     /// The user of the control socket is not in the group.
     OtherUser,
+    /// A field that decides whether the request is admitted is there twice.
+    DuplicateField,
     /// `Host` is not a name of this server.
     ForeignHost,
     /// `Origin` is another one than that of the request.
@@ -32,10 +34,11 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason. The place is that of its counter.
-    const ALL: [Reason; 12] = [
+    const ALL: [Reason; 13] = [
         Reason::NotAllowed,
         Reason::TooManyConnections,
         Reason::OtherUser,
+        Reason::DuplicateField,
         Reason::ForeignHost,
         Reason::ForeignOrigin,
         Reason::NoToken,
@@ -53,6 +56,7 @@ impl Reason {
             Reason::NotAllowed => "not_allowed",
             Reason::TooManyConnections => "too_many_connections",
             Reason::OtherUser => "other_user",
+            Reason::DuplicateField => "duplicate_field",
             Reason::ForeignHost => "foreign_host",
             Reason::ForeignOrigin => "foreign_origin",
             Reason::NoToken => "no_token",
@@ -97,6 +101,6 @@ mod tests {
             (0..=times).for_each(|_| refusals.count(*reason));
         }
         let counts: Vec<u64> = refusals.counts().iter().map(|(_, count)| *count).collect();
-        assert_eq!(counts, (1..=12).collect::<Vec<u64>>());
+        assert_eq!(counts, (1..=13).collect::<Vec<u64>>());
     }
 }

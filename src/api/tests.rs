@@ -123,6 +123,29 @@ async fn w_07_every_route_refuses_foreign_names_and_origins() {
 }
 
 #[tokio::test]
+async fn w_07_a_field_that_decides_may_not_be_there_twice() {
+    let site = Site::new();
+    let bearer = format!("Bearer {}", site.token);
+    let right = [("host", "localhost"), ("authorization", bearer.as_str()), ("origin", "http://localhost")];
+    for row in ENDPOINTS {
+        for client in [web(LOOPBACK), Client::Control { is_allowed: true }] {
+            for second in [
+                ("host", "evil.example"),
+                ("host", "localhost"),
+                ("origin", "http://evil.example"),
+                ("authorization", "Bearer x"),
+            ] {
+                for fields in [[&right[..], &[second]].concat(), [&[second], &right[..]].concat()] {
+                    let (status, message) = site.ask(client, row, &fields).await;
+                    assert_eq!(status, StatusCode::BAD_REQUEST, "{} {second:?} {message}", row.path);
+                }
+            }
+        }
+    }
+    assert!(site.api.refusals.counts().iter().any(|(reason, _)| *reason == "duplicate_field"));
+}
+
+#[tokio::test]
 async fn w_01_without_a_token_nothing_is_changed() {
     let site = Site::new();
     let change = ENDPOINTS.iter().find(|row| row.path == "/api/v1/reload").unwrap();

@@ -22,7 +22,7 @@ use crate::api::error::{Answer, ApiError, Segment};
 use crate::api::handles::Api;
 use crate::boot::name::BootName;
 use crate::event::{Refusal, ServerFact};
-use crate::images::{UPLOADED, UploadFile};
+use crate::images::{UPLOADED, UploadFile, manifest};
 use crate::types::Escaped;
 
 /// Maximum time without a byte from the client. A slow upload may go on as long as bytes come.
@@ -33,6 +33,7 @@ const MAX_WAITING: usize = 8;
 /// A stored image.
 #[derive(Serialize)]
 pub(super) struct UploadView {
+    /// The name under which clients request it.
     name: String,
     /// In bytes.
     size: u64,
@@ -57,6 +58,11 @@ pub(super) async fn put_image(
         return Err(too_large(max));
     }
     let parsed = BootName::parse(name.as_bytes()).map_err(|_| refused(Refusal::BadName))?;
+    // No client could request it.
+    if parsed.as_str().eq_ignore_ascii_case(manifest::NAME) {
+        return Err(refused(Refusal::BadName));
+    }
+    let name = parsed.as_str().to_owned();
     let permit = api.uploads.begin();
     let permit = permit.ok_or_else(|| ApiError::unavailable("too many uploads are running"))?;
     let (uploads, state) = (api.uploads.clone(), Arc::clone(&api.state));
@@ -155,7 +161,8 @@ fn refused(refusal: Refusal) -> ApiError {
     let (status, message) = match refusal {
         Refusal::BadName => (
             StatusCode::BAD_REQUEST,
-            "no image may have this name: no part of it may begin with a dot or be `..`, and it may not end in .j2",
+            "no image may have this name: no part of it may begin with a dot or be `..`, and it may neither end in .j2 nor be \
+             manifest.json",
         ),
         Refusal::NotFound => (StatusCode::NOT_FOUND, "the folder in the name does not exist"),
         Refusal::Exists => (StatusCode::CONFLICT, "something that is no file has this name"),

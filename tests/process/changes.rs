@@ -152,6 +152,8 @@ fn wrong_changes_are_refused_with_the_reason() {
         ("PUT", "ff:ff:ff:ff:ff:ff", "once", &target, 400, "network card"),
         ("PUT", "one", "once", "debian", 400, "body"),
         ("PUT", "one", "once", r#"{"target": "debian", "when": 1}"#, 400, "when"),
+        ("PUT", "one", "once", r#"["debian"]"#, 400, "object"),
+        ("PUT", "one", "once", r#"{"target": "debian", "target": "local"}"#, 400, "duplicate"),
         ("PUT", "one", "once", &long, 413, "larger"),
         ("POST", "one", "once", &target, 405, "method"),
         ("DELETE", "four", "once", "", 404, "four"),
@@ -272,11 +274,17 @@ fn an_uploaded_image_is_served_after_boot_images() {
     assert_eq!(get("new.txt"), "text");
     assert_eq!(put("new.txt", "other").0, 200);
     assert_eq!(get("new.txt"), "other", "it is replaced");
-    assert_eq!(put("linux", "uploaded").0, 200);
+    assert_eq!(put("%2Flinux%2F", "uploaded"), (200, json!({"name": "linux", "size": 8})));
     assert_eq!(get("linux"), "linux", "boot-images/ comes first");
-    for (name, status) in
-        [(".hidden", 400), ("x.j2", 400), ("..%2Fx", 400), ("none%2Fx", 404), (&"x".repeat(2000), 400)]
-    {
+    for (name, status) in [
+        (".hidden", 400),
+        ("x.j2", 400),
+        ("manifest.json", 400),
+        ("%2FManifest.json", 400),
+        ("..%2Fx", 400),
+        ("none%2Fx", 404),
+        (&"x".repeat(2000), 400),
+    ] {
         assert_eq!(put(name, "text").0, status, "{name}");
     }
     assert_eq!(put("large", &"x".repeat((1 << 20) + 1)).0, 413);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use lanboot::api::endpoints::{Access, ENDPOINTS};
 use support::client::{Client, resident};
+use support::lab::PATIENCE;
 use support::one_at_a_time;
 
 use super::client::{Site, answer, request};
@@ -158,4 +159,142 @@ fn d_17_slow_and_idle_connections_end() {
     assert_eq!(site.ask("GET", "/healthz", "").status, 200);
     let refused = site.get("/api/v1/status")["refused"].to_string();
     assert!(refused.contains("too_many_connections") && refused.contains("body_unreadable"), "{refused}");
+}
+
+/// The statuses of all answers of a connection, up to a pause of `wait`. The bytes are sent at once.
+fn statuses(site: &Site, bytes: &[u8], wait: Duration) -> Vec<u16> {
+    let mut stream = site.connect();
+    stream.set_read_timeout(Some(wait)).unwrap();
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let heads = text.match_indices("HTTP/1.").map(|(at, _)| &text[at..]);
+    heads.filter_map(|head| head.get(9..12)?.parse().ok()).collect()
+}
+
+const ONCE: &str = "/api/v1/machines/one/once";
+const WITH_TARGET: &str =
+    "targets: {debian: {kernel: linux}}\nmachines: [{name: one, mac: '02:00:00:00:00:01', boot: local}]\n";
+
+/// Framing that a proxy and a server may read differently, and requests that are none.
+#[test]
+fn w_05_malformed_requests_change_nothing() {
+    let site = Site::new(WITH_TARGET);
+    let bearer = format!("Authorization: Bearer {}\r\n", site.token());
+    let set = |fields: &str, body: &str| request("PUT", ONCE, &format!("{bearer}{fields}"), body);
+    let chunked = |body: &str| set("Transfer-Encoding: chunked\r\n", body);
+    let body = r#"{"target": "debian"}"#;
+    for (name, text) in [
+        ("two lengths", set("Content-Length: 20\r\nContent-Length: 5\r\n", body)),
+        ("a list of lengths", set("Content-Length: 20, 5\r\n", body)),
+        ("a negative length", set("Content-Length: -20\r\n", body)),
+        ("a signed length", set("Content-Length: +20\r\n", body)),
+        ("a length beyond 64 bits", set("Content-Length: 99999999999999999999\r\n", body)),
+        ("another coding", set("Transfer-Encoding: gzip\r\n", body)),
+        ("a coding after chunked", set("Transfer-Encoding: chunked, identity\r\n", "14\r\nx")),
+        ("a chunk without a size", chunked(&format!("zz\r\n{body}\r\n0\r\n\r\n"))),
+        ("a chunk beyond 64 bits", chunked(&format!("10000000000000014\r\n{body}\r\n0\r\n\r\n"))),
+        ("a chunk that is too short", chunked(&format!("99\r\n{body}\r\n0\r\n\r\n"))),
+        ("no last chunk", chunked(&format!("14\r\n{body}\r\n"))),
+        ("a long chunk extension", chunked(&format!("14;{}\r\n{body}\r\n0\r\n\r\n", "x".repeat(200_000)))),
+        ("long trailers", chunked(&format!("14\r\n{body}\r\n0\r\n{}\r\n", "X: yyyy\r\n".repeat(50_000)))),
+        ("a body that is too short", set("Content-Length: 30\r\n", body)),
+        (
+            "chunked in HTTP/1.0",
+            chunked(&format!("14\r\n{body}\r\n0\r\n\r\n")).replace("HTTP/1.1", "HTTP/1.0"),
+        ),
+        ("another version", set("Content-Length: 20\r\n", body).replace("HTTP/1.1", "HTTP/9.9")),
+        ("no version", format!("PUT {ONCE}\r\n{bearer}Content-Length: 20\r\n\r\n{body}")),
+        ("a folded field", set("X: a\r\n b\r\nContent-Length: 20\r\n", body)),
+        ("a space before the colon", set("X : a\r\nContent-Length: 20\r\n", body)),
+        ("a zero byte", set("X: a\0b\r\nContent-Length: 20\r\n", body)),
+        ("too many fields", set(&format!("{}Content-Length: 20\r\n", "X: y\r\n".repeat(100)), body)),
+        ("a long field", set(&format!("X: {}\r\nContent-Length: 20\r\n", "y".repeat(20_000)), body)),
+        ("a long token", set(&format!("X: {}\r\nContent-Length: 20\r\n", "y".repeat(20_000)), body)),
+        ("two tokens", set(&format!("{bearer}Content-Length: 20\r\n"), body)),
+        ("two hosts", set("Host: localhost\r\nHost: evil.example\r\nContent-Length: 20\r\n", body)),
+        ("an array", set("Content-Length: 10\r\n", r#"["debian"]"#)),
+        ("no body", set("", "")),
+        (
+            "two members of one name",
+            set("Content-Length: 39\r\n", r#"{"target": "debian", "target": "local"}"#),
+        ),
+        ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("TLS", "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0".to_owned()),
+    ] {
+        // The server waits for the rest of some of them.
+        let found = statuses(&site, text.as_bytes(), Duration::from_millis(500));
+        assert!(found.iter().all(|status| [400, 408, 413, 431].contains(status)), "{name}: {found:?}");
+        assert_eq!(site.get("/api/v1/status")["changes"]["once"], serde_json::json!([]), "{name}");
+    }
+    for text in [
+        chunked(&format!("14\r\n{body}\r\n0\r\n\r\n")),
+        set("Content-Length: 20\r\n", body),
+        set("Content-Length: 20\r\n", body).replace("HTTP/1.1", "HTTP/1.0"),
+    ] {
+        assert_eq!(statuses(&site, text.as_bytes(), PATIENCE), [200], "{text}");
+    }
+    assert_eq!(site.serving.count("ERROR"), 0);
+}
+
+#[test]
+fn w_05_requests_in_one_packet_are_answered_one_by_one() {
+    let site = Site::new(WITH_TARGET);
+    let one = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let last = request("GET", "/healthz", "", "");
+    assert_eq!(statuses(&site, (one.repeat(300) + &last).as_bytes(), PATIENCE), [200; 301]);
+    // The body of a refused request is never the next request.
+    let inner = "DELETE /api/v1/machines/one/once HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let length = inner.len();
+    let outer = format!("PUT {ONCE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{inner}");
+    let found = statuses(&site, (outer + &last).as_bytes(), PATIENCE);
+    assert!(found == [401] || found == [401, 200], "{found:?}");
+}
+
+#[test]
+fn w_05_paths_are_matched_as_they_are() {
+    let site = Site::new(WITH_TARGET);
+    for (path, status) in [
+        ("/%68ealthz", 404),
+        ("/healthz/", 404),
+        ("//healthz", 404),
+        ("/./healthz", 404),
+        ("/healthz?x=1", 200),
+        ("/api/v1/machines/..%2f..%2f..%2fhealthz", 404),
+        ("/api/v1/machines/%00", 404),
+        ("/api/v1/machines/%", 404),
+        ("/api/v1/machines/%ff", 400),
+        ("/api/v1/machines/%6fne", 200),
+        ("/api/v1/machines/one;x=y", 404),
+        ("/api/v1/machines/one%0d%0aX:%20y", 404),
+        ("/api/v1/MACHINES", 404),
+        ("/api/v1/events?last_event_id=1&last_event_id=2", 400),
+        ("*", 404),
+        ("http://localhost/healthz", 200),
+        ("http://evil.example/healthz", 421),
+    ] {
+        let answer = site.ask("GET", path, "");
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert!(status == 200 || answer.json()["error"].is_string(), "{path}: {answer:?}");
+    }
+    let long = site.ask("GET", &format!("/api/v1/machines/{}", "x".repeat(10_000)), "");
+    assert!(long.status == 404 && long.body.len() < 1000, "{long:?}");
+}
+
+#[test]
+fn w_05_a_flood_of_connections_keeps_the_control_socket_free() {
+    let _alone = one_at_a_time();
+    let site = Site::new("");
+    let held: Vec<TcpStream> = (0..1000).map(|_| site.connect()).collect();
+    let memory = resident(&site.serving);
+    assert_eq!(site.ask_control("GET", "/healthz").status, 200);
+    assert!(Client::new(&site.lab, 1).lease().is_some(), "DHCP is not affected");
+    drop(held);
+    let began = Instant::now();
+    while site.ask("GET", "/healthz", "").status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(10));
+    }
+    let grown = resident(&site.serving).saturating_sub(memory);
+    assert!(grown < 16 * 1024, "{grown} KiB more");
 }

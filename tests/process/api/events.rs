@@ -94,6 +94,21 @@ fn events_have_the_fields_of_json_logs_and_resume() {
 }
 
 #[test]
+fn an_id_that_the_server_never_sent_gets_every_record() {
+    let site = Site::new("");
+    Client::new(&site.lab, 1).lease().expect("a lease");
+    let long = "9".repeat(9000);
+    for id in
+        ["x", "-1", "1", "0-0", "g-1", "-", "1-18446744073709551616", "%00", "\u{ff}", "", long.as_str()]
+    {
+        let mut events = Events::open(&site, &format!("Last-Event-ID: {id}\r\n"));
+        let (_, name, data) = events.next();
+        assert_eq!((name.as_str(), data.to_string().as_str()), ("lost", "{\"lost\":null}"), "{id}");
+        events.next_of("DHCPACK");
+    }
+}
+
+#[test]
 fn too_many_streams_are_refused() {
     let site = Site::new("");
     let mut open: Vec<Events> = (0..16).map(|_| Events::open(&site, "")).collect();
