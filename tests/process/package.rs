@@ -137,12 +137,11 @@ const CONFFILES: [&str; 4] = [
     "/srv/lanboot/boot-images/boot.ipxe",
 ];
 
-/// Needs cargo-deb (`cargo install cargo-deb --locked`) and dpkg-deb.
+/// Needs cargo-deb, which `tests/run` builds, and dpkg-deb.
 #[test]
 fn the_debian_package_has_what_it_needs() {
-    let can_run = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !can_run("cargo-deb") || !can_run("dpkg-deb") {
-        eprintln!("SKIPPED: package the_debian_package_has_what_it_needs: needs cargo-deb and dpkg-deb");
+    let cargo_deb = "cargo-deb (cargo install cargo-deb --locked)";
+    if !support::need("dpkg-deb", "dpkg") || !support::need("cargo-deb", cargo_deb) {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
