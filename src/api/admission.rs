@@ -171,7 +171,7 @@ mod tests {
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         fields
             .iter()
-            .map(|(name, value)| ((*name).parse::<header::HeaderName>().unwrap(), value.parse().unwrap()))
+            .map(|(name, value)| ((*name).parse::<HeaderName>().unwrap(), value.parse().unwrap()))
             .collect()
     }
 
