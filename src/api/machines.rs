@@ -140,13 +140,13 @@ fn view(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Client, Event, Message, Record};
+    use crate::event::{Client, Details, Event, Message, Record};
     use crate::types::{Arch, Firmware, MachineId, Timestamp};
     use std::time::{Duration, Instant};
 
     fn received(mac: MacAddr) -> Record {
         let client = Client { firmware: Firmware::UefiPxe, arch: Some(Arch::UEFI_X64) };
-        let event = Event::Received { message: Message::Discover, client };
+        let event = Event::Received { message: Message::Discover, client, details: Details::default() };
         Record { at: Timestamp(0), interface: None, machine: Some(MachineId::from(mac)), event }
     }
 

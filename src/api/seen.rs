@@ -106,7 +106,7 @@ impl SeenMachines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Client;
+    use crate::event::{Client, Details};
     use crate::types::{MachineId, Rule};
 
     fn mac(n: u32) -> MacAddr {
@@ -147,7 +147,11 @@ mod tests {
     #[test]
     fn the_machine_that_was_seen_longest_ago_is_forgotten_first() {
         let mut seen = SeenMachines::default();
-        let received = Event::Received { message: Message::Discover, client: client(Firmware::UefiPxe) };
+        let received = Event::Received {
+            message: Message::Discover,
+            client: client(Firmware::UefiPxe),
+            details: Details::default(),
+        };
         let limit = u32::try_from(MAX_MACHINES).unwrap();
         let surplus = u32::try_from(MAX_MACHINES - KEPT_MACHINES).unwrap();
         (0..limit).for_each(|n| seen.note(&record(n, received.clone())));

@@ -11,7 +11,7 @@ use crate::dhcp::classes::Membership;
 use crate::dhcp::level::Level;
 use crate::dhcp::machines::Machine;
 use crate::dhcp::settings::{Settings, Subnet};
-use crate::event::{Client, Context, Message as Kind};
+use crate::event::{Client, Context, Details, Message as Kind};
 use crate::lease::{Holder, Seeker};
 use crate::types::{ClientId, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
@@ -229,6 +229,13 @@ fn machine_id(message: &Message, entry: Option<&Machine>) -> Option<MachineId> {
         name: entry.map(|machine| Arc::clone(&machine.name)),
     };
     id.if_known()
+}
+
+/// The details of `message` for its record.
+pub fn details_of(message: &Message, arrival: &Arrival) -> Details {
+    let relay = (!message.giaddr.is_unspecified()).then_some(message.giaddr);
+    let server = message.options.ip(code::SERVER_IDENTIFIER);
+    Details { xid: message.xid, secs: message.secs, relay, server, boot_service: arrival.boot_service }
 }
 
 /// The envelope of the records about `message`, which arrived at `arrival` and at the time `now`.

@@ -28,7 +28,7 @@ mod tftp;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A DHCP or BOOTP message arrived and was decoded.
-    Received { message: Message, client: Client },
+    Received { message: Message, client: Client, details: Details },
     /// A reply was sent.
     Answered {
         /// The type of the reply.
@@ -124,6 +124,16 @@ pub enum Event {
         client: Client,
         why: NotKept,
     },
+    /// Another DHCP server sent a message to a client on a served interface.
+    Heard {
+        message: Message,
+        /// The address that the message assigns; unspecified if it assigns none.
+        address: Ipv4Addr,
+        /// The address of the other server.
+        server: Ipv4Addr,
+        /// Whether the message names a boot file.
+        names_file: bool,
+    },
     /// Several machines send the same client identifier.
     DuplicateClientId {
         id: ClientId,
@@ -164,6 +174,26 @@ pub enum Event {
         reason: DropReason,
         /// The sender, if the message could be decoded that far.
         client: Option<Client>,
+    },
+    /// A TFTP transfer begins: the request is accepted, and the first packet is sent.
+    TftpStarted {
+        /// The file's name under boot-images/.
+        file: String,
+        peer: SocketAddr,
+        /// The size of the file in bytes.
+        size: u64,
+        /// The block size in bytes.
+        blksize: u16,
+        /// Whether the first packet is an OACK, which is smaller than a block.
+        options: bool,
+    },
+    /// A TFTP client acknowledged a packet of a transfer for the first time: the OACK, or block 1.
+    TftpAcknowledged {
+        /// The file's name under boot-images/.
+        file: String,
+        peer: SocketAddr,
+        /// Whether it acknowledged a block, and not only the OACK.
+        block: bool,
     },
     /// A TFTP transfer sent the whole file.
     TftpSent {
@@ -228,6 +258,14 @@ pub enum Event {
         peer: SocketAddr,
         reason: Refusal,
     },
+    /// An HTTP answer begins to send a large file.
+    HttpStarted {
+        /// The file's name under boot-images/.
+        file: String,
+        peer: SocketAddr,
+        /// The number of bytes that the answer has.
+        wanted: u64,
+    },
     /// An HTTP answer sent everything that the client requested.
     HttpSent {
         /// The file's name under boot-images/.
@@ -274,6 +312,21 @@ pub struct Client {
     pub firmware: Firmware,
     /// The client architecture, if the message has one.
     pub arch: Option<Arch>,
+}
+
+/// Details of a received message, from which a journey knows a retry from a new attempt.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Details {
+    /// The transaction id.
+    pub xid: u32,
+    /// The seconds since the client began, as the client states them. iPXE puts other facts there.
+    pub secs: u16,
+    /// The relay agent (`giaddr`).
+    pub relay: Option<Ipv4Addr>,
+    /// The server that the message names (option 54).
+    pub server: Option<Ipv4Addr>,
+    /// Whether the message asks the boot service (port 4011).
+    pub boot_service: bool,
 }
 
 /// An event in its envelope. Log lines, counters, journeys and the API are made from records alone.

@@ -26,6 +26,10 @@ impl Event {
             | Event::DuplicateClientId { .. }
             | Event::AmbiguousAddress { .. }
             | Event::RogueServer { .. }
+            | Event::Heard { .. }
+            | Event::TftpStarted { .. }
+            | Event::TftpAcknowledged { .. }
+            | Event::HttpStarted { .. }
             | Event::TftpSent { .. }
             | Event::TftpSizeProbe { .. }
             | Event::TftpStopped { .. }
@@ -43,7 +47,10 @@ impl Event {
     /// Returns the client of a file request, if the event is about one.
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Event::TftpSent { peer, .. }
+            Event::TftpStarted { peer, .. }
+            | Event::TftpAcknowledged { peer, .. }
+            | Event::HttpStarted { peer, .. }
+            | Event::TftpSent { peer, .. }
             | Event::TftpSizeProbe { peer, .. }
             | Event::TftpStopped { peer, .. }
             | Event::TftpReceived { peer, .. }
@@ -65,7 +72,8 @@ impl Event {
             | Event::Released { address, .. }
             | Event::Declined { address, .. }
             | Event::Conflict { address, .. }
-            | Event::RogueServer { address, .. } => IpAddr::V4(*address),
+            | Event::RogueServer { address, .. }
+            | Event::Heard { address, .. } => IpAddr::V4(*address),
             Event::AmbiguousAddress { address, .. } => *address,
             event => event.peer()?.ip(),
         };

@@ -1,4 +1,244 @@
-//! Journeys: what happened to each machine, and why its boot stopped.
+//! Journeys: what happened to each machine, and why its boot stopped. The shell passes every record and the time; the
+//! journeys return the changes, and keep the boots. They read no clock and no file, and never change what is decided.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod boot;
 pub mod codes;
+pub mod evidence;
+pub mod file_role;
+pub mod machine;
+mod observe;
+pub mod rules;
+pub mod silence;
+pub mod site;
+pub mod state;
+pub mod verdict;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::event::{Event, Message, Record};
+use crate::types::{MacAddr, Timestamp};
+
+use boot::{Boot, BootId};
+use machine::{Change, Machine};
+use site::Site;
+use verdict::Verdict;
+
+/// Number of machines that are kept. Those that were seen longest ago are forgotten first.
+pub const MAX_MACHINES: usize = 10_000;
+/// Number of machines beyond [`MAX_MACHINES`] before all surplus ones are forgotten at once.
+const SURPLUS: usize = MAX_MACHINES / 10;
+/// Maximum number of bytes of all boots. When it is reached, events of the machines that were seen longest ago are
+/// dropped, then their older boots.
+pub const MAX_BYTES: usize = 88 << 20;
+/// Number of records between two checks of [`MAX_BYTES`].
+const CHECK_EVERY: u32 = 16_384;
+
+/// The journeys of all machines.
+#[derive(Debug, Default)]
+pub struct Journeys {
+    pub site: Site,
+    machines: HashMap<MacAddr, Machine, foldhash::fast::RandomState>,
+    /// The machines that are judged if they stay silent, by the time.
+    deadlines: BTreeSet<(Timestamp, MacAddr)>,
+    /// Records since the last check of the size.
+    unchecked: u32,
+}
+
+/// A change of a machine's newest boots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Changed {
+    pub mac: MacAddr,
+    pub change: Change,
+    pub boot: BootId,
+}
+
+impl Journeys {
+    /// Journeys of a server with these facts.
+    pub fn new(site: Site) -> Journeys {
+        Journeys { site, ..Journeys::default() }
+    }
+
+    /// Replaces the facts about this server, after a reload. What is known of loaders stays.
+    pub fn replace_site(&mut self, site: Site) {
+        let old = std::mem::take(&mut self.site);
+        self.site = site.with_knowledge_of(old);
+    }
+
+    /// Takes in a record. Records about no machine with a MAC change nothing.
+    pub fn record(&mut self, record: &Arc<Record>) -> Vec<Changed> {
+        if let Event::Conflict { address, by } = &record.event {
+            self.site.learn_conflict(*address, *by, record.at);
+        }
+        let Some(mac) = record.machine.as_ref().and_then(|machine| machine.mac) else { return Vec::new() };
+        let mut out = Vec::new();
+        self.look_for_other_card(record, mac, &mut out);
+        self.make_room(mac);
+        let machine = self.machines.entry(mac).or_insert_with(|| Machine::new(mac));
+        let (before, mut changes) = (machine.deadline, Vec::new());
+        machine.record(record, &self.site, &mut changes);
+        self.settle(mac, before, changes, &mut out);
+        self.unchecked = self.unchecked.saturating_add(1);
+        if self.unchecked >= CHECK_EVERY {
+            self.unchecked = 0;
+            self.shrink();
+        }
+        out
+    }
+
+    /// Judges every boot whose limit of silence is over at `now`.
+    pub fn advance(&mut self, now: Timestamp) -> Vec<Changed> {
+        let mut out = Vec::new();
+        while let Some((at, mac)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
+            self.deadlines.remove(&(at, mac));
+            let Some(machine) = self.machines.get_mut(&mac) else { continue };
+            let mut changes = Vec::new();
+            machine.advance(&self.site, at, &mut changes);
+            // A deadline that does not move would be judged forever.
+            if machine.deadline.is_some_and(|deadline| deadline <= at) {
+                machine.deadline = None;
+            }
+            self.settle(mac, None, changes, &mut out);
+        }
+        out
+    }
+
+    /// The time at which [`Journeys::advance`] has something to judge.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Records that the machine was woken, or given a `once`, so that it is expected to ask.
+    pub fn expect(&mut self, mac: MacAddr, now: Timestamp) {
+        self.make_room(mac);
+        self.machines.entry(mac).or_insert_with(|| Machine::new(mac)).expected = Some(now);
+    }
+
+    pub fn machine(&self, mac: MacAddr) -> Option<&Machine> {
+        self.machines.get(&mac)
+    }
+
+    pub fn machine_mut(&mut self, mac: MacAddr) -> Option<&mut Machine> {
+        self.machines.get_mut(&mac)
+    }
+
+    /// All machines, in no order.
+    pub fn machines(&self) -> impl Iterator<Item = &Machine> {
+        self.machines.values()
+    }
+
+    /// The boot with this id.
+    pub fn boot(&self, id: BootId) -> Option<&Boot> {
+        self.machines.get(&id.mac)?.boots.iter().find(|boot| boot.id == id)
+    }
+
+    /// The verdict about the machine as a whole: that of its newest boot, or its state. `is_configured` says that the
+    /// configuration names it.
+    pub fn verdict(&self, mac: MacAddr, now: Timestamp) -> Option<Arc<Verdict>> {
+        let machine = self.machines.get(&mac)?;
+        let state = state::booted_from_disk(machine, now).map(Arc::new);
+        state.or_else(|| machine.boots.front()?.verdict.clone())
+    }
+
+    /// Takes in a machine of an earlier run.
+    pub fn restore(&mut self, machine: Machine) {
+        self.make_room(machine.mac);
+        self.machines.insert(machine.mac, machine);
+    }
+
+    /// Keeps the table of deadlines, and says which boots changed.
+    fn settle(
+        &mut self,
+        mac: MacAddr,
+        before: Option<Timestamp>,
+        changes: Vec<Change>,
+        out: &mut Vec<Changed>,
+    ) {
+        let Some(machine) = self.machines.get(&mac) else { return };
+        if before != machine.deadline {
+            before.iter().for_each(|at| {
+                self.deadlines.remove(&(*at, mac));
+            });
+        }
+        machine.deadline.iter().for_each(|at| {
+            self.deadlines.insert((*at, mac));
+        });
+        let mut ids = machine.boots.iter().map(|boot| boot.id);
+        let newest = ids.next();
+        let began = changes.contains(&Change::Began);
+        for (place, change) in changes.iter().copied().enumerate() {
+            // What comes before the beginning of a boot is about the one before.
+            let is_older = began && changes.iter().skip(place).skip(1).any(|later| *later == Change::Began);
+            let boot = if is_older { machine.boots.get(1).map(|boot| boot.id) } else { newest };
+            out.extend(boot.map(|boot| Changed { mac, change, boot }));
+        }
+    }
+
+    /// An iPXE that asks from a card without a boot may be the loader of another card of the same machine.
+    fn look_for_other_card(&mut self, record: &Record, mac: MacAddr, out: &mut Vec<Changed>) {
+        let Event::Received { message: Message::Discover, client, .. } = &record.event else { return };
+        let uuid = record.machine.as_ref().and_then(|machine| machine.uuid);
+        let (true, Some(uuid)) = (client.firmware.is_ipxe(), uuid) else { return };
+        if self.machines.get(&mac).is_some_and(Machine::waits_for_loader) {
+            return;
+        }
+        let mut others =
+            self.machines.values_mut().filter(|other| other.mac != mac && other.uuid == Some(uuid));
+        let Some(other) = others.find(|other| other.waits_for_loader()) else { return };
+        let (other_mac, before, mut changes) = (other.mac, other.deadline, Vec::new());
+        other.uses_other_card(mac, &self.site, record.at, &mut changes);
+        self.settle(other_mac, before, changes, out);
+    }
+
+    /// Forgets the machines that were seen longest ago, if there is no room for another one.
+    fn make_room(&mut self, mac: MacAddr) {
+        if self.machines.len() < MAX_MACHINES + SURPLUS || self.machines.contains_key(&mac) {
+            return;
+        }
+        let mut seen: Vec<(Option<Timestamp>, MacAddr)> =
+            self.machines.values().map(|machine| (machine.seen, machine.mac)).collect();
+        seen.sort_unstable();
+        let surplus = seen.len().saturating_sub(MAX_MACHINES);
+        for (_, mac) in seen.into_iter().take(surplus) {
+            if let Some(deadline) = self.machines.remove(&mac).and_then(|machine| machine.deadline) {
+                self.deadlines.remove(&(deadline, mac));
+            }
+        }
+    }
+
+    /// The approximate number of bytes of all boots.
+    pub fn bytes(&self) -> usize {
+        let of_boots =
+            |machine: &Machine| machine.boots.iter().map(Boot::bytes).fold(0, usize::saturating_add);
+        let machines =
+            self.machines.values().map(|machine| of_boots(machine).saturating_add(size_of::<Machine>()));
+        machines.fold(0, usize::saturating_add)
+    }
+
+    /// Keeps to [`MAX_BYTES`].
+    fn shrink(&mut self) {
+        let mut bytes = self.bytes();
+        if bytes <= MAX_BYTES {
+            return;
+        }
+        let mut seen: Vec<(Option<Timestamp>, MacAddr)> =
+            self.machines.values().map(|machine| (machine.seen, machine.mac)).collect();
+        seen.sort_unstable();
+        let remove_events: fn(&mut Machine) = |machine| machine.boots.iter_mut().for_each(Boot::shrink);
+        let remove_boots: fn(&mut Machine) = |machine| machine.boots.truncate(machine::BOOTS_WITH_EVENTS);
+        for step in [remove_events, remove_boots] {
+            for (_, mac) in &seen {
+                let Some(machine) = self.machines.get_mut(mac) else { continue };
+                let before: usize = machine.boots.iter().map(Boot::bytes).sum();
+                step(machine);
+                let after: usize = machine.boots.iter().map(Boot::bytes).sum();
+                bytes = bytes.saturating_sub(before.saturating_sub(after));
+                // A tenth of room, so that this does not happen at once again.
+                if bytes <= MAX_BYTES / 10 * 9 {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -129,7 +129,11 @@ impl Counts {
             | Event::OnceEnded { .. }
             | Event::PoolExhausted { .. }
             | Event::NotKept { .. }
-            | Event::RogueServer { .. } => {}
+            | Event::RogueServer { .. }
+            | Event::Heard { .. }
+            | Event::TftpStarted { .. }
+            | Event::TftpAcknowledged { .. }
+            | Event::HttpStarted { .. } => {}
         }
     }
 

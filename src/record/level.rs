@@ -29,6 +29,11 @@ pub fn level(event: &Event) -> Level {
         | Event::RogueServer { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
+        // The end of a transfer is logged, and other servers' messages are theirs.
+        Event::TftpStarted { .. }
+        | Event::TftpAcknowledged { .. }
+        | Event::HttpStarted { .. }
+        | Event::Heard { .. } => Level::DEBUG,
         // Any host may send these at any rate, so they are counted and must not fill the log.
         Event::TftpUnanswered { .. } => Level::DEBUG,
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {

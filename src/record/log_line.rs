@@ -11,7 +11,7 @@ use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr, MachineId}
 pub fn line(record: &Record) -> String {
     let (interface, event) = (record.interface.as_deref().unwrap_or("?"), &record.event);
     match event {
-        Event::Received { message, client } => {
+        Event::Received { message, client, .. } => {
             format!("{}({interface}) {}", message.name(), client_text(record, client))
         }
         Event::Answered { message, address, file, note, .. } => {
@@ -51,6 +51,10 @@ pub fn line(record: &Record) -> String {
         }
         Event::RogueServer { message, address, server, from } => {
             rogue_server(record, interface, *message, *address, (*server, *from))
+        }
+        Event::Heard { message, address, server, .. } => {
+            let name = message.name();
+            format!("heard({interface}) {name} {address} from {server} to {}", hardware(record))
         }
         Event::AmbiguousAddress { address, by_dhcp, other, on_wire } => {
             ambiguous_address(*address, *by_dhcp, *other, *on_wire)
@@ -148,6 +152,13 @@ fn proxy_arp(interface: &str, by: MacAddr, addresses: &[Ipv4Addr]) -> String {
 fn tftp_line(record: &Record, event: &Event) -> String {
     let peer = host(record, event);
     match event {
+        Event::TftpStarted { file, size: whole, blksize, .. } => {
+            format!("started sending {} to {peer} size={whole} blksize={blksize}", escaped(file))
+        }
+        Event::TftpAcknowledged { file, block, .. } => {
+            let part = if *block { "block 1" } else { "the options" };
+            format!("acknowledged {} by {peer}: {part}", escaped(file))
+        }
         Event::TftpSent { file, bytes, took, resent, .. } => {
             let mut line = format!("sent {} to {} {} {}", escaped(file), peer, size(*bytes), seconds(*took));
             let _ = write!(line, " {}/s", size(rate(*bytes, *took)));
@@ -201,6 +212,9 @@ fn once_line(record: &Record, event: &Event) -> String {
 /// Formats events of HTTP, and passes others on.
 fn http_line(record: &Record, peer: &str, event: &Event) -> String {
     match event {
+        Event::HttpStarted { file, wanted, .. } => {
+            format!("started sending {} to {peer} size={wanted} by HTTP", escaped(file))
+        }
         Event::HttpSent { file, bytes, took, .. } => {
             format!("sent {} to {} {} {} by HTTP", escaped(file), peer, size(*bytes), seconds(*took))
         }

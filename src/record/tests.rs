@@ -2,7 +2,9 @@
 
 use super::*;
 
-use crate::event::{Client, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered};
+use crate::event::{
+    Client, Details, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered,
+};
 use crate::types::{Arch, Firmware, MacAddr, MachineId, Rule};
 use std::net::Ipv4Addr;
 
@@ -38,7 +40,8 @@ impl Recorder {
 
 #[test]
 fn r_43_lines_start_with_stable_verbs_and_name_the_machine() {
-    let received = Event::Received { message: Message::Discover, client: client() };
+    let received =
+        Event::Received { message: Message::Discover, client: client(), details: Details::default() };
     assert_eq!(line("eth1", &received), "DHCPDISCOVER(eth1) 52:54:00:12:34:56 PXE uefi-x64");
     let address = Ipv4Addr::new(192, 168, 77, 50);
     let file = Some(("snponly.efi".into(), Rule::Arch(Arch::UEFI_X64)));
@@ -164,7 +167,11 @@ fn dhcp_is_busy_until_a_second_after_a_message() {
     assert!(dhcp.is_recent(after(5999)));
     let recorder = Recorder::default();
     assert!(!recorder.dhcp_is_busy());
-    recorder.clone().note(Event::Received { message: Message::Discover, client: client() });
+    recorder.clone().note(Event::Received {
+        message: Message::Discover,
+        client: client(),
+        details: Details::default(),
+    });
     assert!(recorder.dhcp_is_busy());
 }
 

@@ -8,6 +8,7 @@ mod dhcp;
 mod http;
 mod import;
 mod import_servers;
+mod journey;
 mod models;
 mod probe;
 mod tftp;

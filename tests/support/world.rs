@@ -57,6 +57,8 @@ pub struct World {
     pub clones: DuplicateIds,
     /// The recorded events, except those about messages that were received or dropped.
     pub events: Vec<Event>,
+    /// Every record, for journeys.
+    pub records: Vec<Record>,
     /// The machine of each of `events`.
     pub machines: Vec<Option<MachineId>>,
     /// Has `settings`, `book` and `clones` while it handles a message. Between messages the tests read and change them.
@@ -144,6 +146,7 @@ impl World {
             disk: BTreeMap::new(),
             clones: DuplicateIds::default(),
             events: vec![],
+            records: vec![],
             machines: vec![],
         }
     }
@@ -163,12 +166,16 @@ impl World {
         });
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Record(record) => match record.event {
-                    Event::Dropped { reason, .. } => answer = Err(reason),
-                    Event::Received { .. } | Event::PoolExhausted { .. } => {}
-                    _ => self.note(record),
-                },
+                Effect::Record(record) => {
+                    self.records.push(record.clone());
+                    match record.event {
+                        Event::Dropped { reason, .. } => answer = Err(reason),
+                        Event::Received { .. } | Event::PoolExhausted { .. } => {}
+                        _ => self.note(record),
+                    }
+                }
                 Effect::Send { reply, wait, record } => {
+                    self.records.push(record.clone());
                     self.note(record);
                     answer = Ok(Some(Answer::new(reply, wait)));
                 }
@@ -249,8 +256,12 @@ impl World {
         let (reply, record) = match otherwise {
             _ if self.disk_works => (reply, record),
             Some(otherwise) => (Some(otherwise.reply), otherwise.record),
-            None => return Err(DropReason::StoreFailed),
+            None => {
+                self.records.push(record.dropped(DropReason::StoreFailed));
+                return Err(DropReason::StoreFailed);
+            }
         };
+        self.records.push(record.clone());
         self.note(record);
         Ok(reply.map(|reply| Answer::new(reply, Duration::ZERO)))
     }
@@ -288,7 +299,12 @@ impl World {
             engine.handle_server_message(&message.encode(), by, arrival, outside, now, effects);
         });
         effects.into_iter().for_each(|effect| match effect {
-            Effect::Record(record) => self.note(record),
+            Effect::Record(record) => {
+                self.records.push(record.clone());
+                if !matches!(record.event, Event::Heard { .. }) {
+                    self.note(record);
+                }
+            }
             other => panic!("{other:?}"),
         });
         other_servers::read_server_message(message, source, from, &self.arrival)

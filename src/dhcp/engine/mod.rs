@@ -28,7 +28,7 @@ use crate::dhcp::decide::decide;
 use crate::dhcp::decision::Decision;
 use crate::dhcp::other_servers::{self, RogueServers};
 use crate::dhcp::proxy_arp::ProxyArp;
-use crate::dhcp::request::{Ask, Probed, Request};
+use crate::dhcp::request::{Ask, Probed, Request, details_of};
 use crate::dhcp::settings::Settings;
 use crate::dhcp::{loop_guard, proxy};
 use crate::event::{Context, DropReason, Event};
@@ -195,7 +195,8 @@ impl Engine {
             return drop_message(out, DropReason::Ignored, &context);
         }
         if round == Round::First {
-            let received = Event::Received { message: request.ask.kind(), client: request.client() };
+            let (message, client) = (request.ask.kind(), request.client());
+            let received = Event::Received { message, client, details: details_of(request.message, arrival) };
             out.push_back(Effect::Record(context.record(received)));
         }
         other_servers::yield_to_others(&self.observed().rogue_servers, &mut request, &settings, now);

@@ -11,11 +11,12 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::sender_of;
 use crate::dhcp::decision::Decision;
 use crate::dhcp::proxy::{classify, decide};
-use crate::dhcp::request::context_of;
+use crate::dhcp::request::{context_of, details_of};
 use crate::dhcp::{loop_guard, other_servers};
 use crate::event::{Context, DropReason, Event, Record};
 use crate::types::{MacAddr, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
+use crate::wire::option::code;
 
 impl Engine {
     /// Answers a message to the boot service, or to the proxy beside another DHCP server.
@@ -35,7 +36,8 @@ impl Engine {
                 return drop_message(out, reason, &sender_of(message, arrival, &settings, now));
             }
         };
-        let received = Event::Received { message: request.kind(), client: request.client() };
+        let details = details_of(message, arrival);
+        let received = Event::Received { message: request.kind(), client: request.client(), details };
         let context = request.context(now);
         out.push_back(Effect::Record(context.record(received)));
         resolve_choice(outside.files, request.boot.as_mut(), (message, &request.identity), request.server);
@@ -113,7 +115,11 @@ impl Engine {
             name: self.settings.machines.with_mac(mac).map(|m| Arc::clone(&m.name)),
             ..mac.into()
         };
-        out.extend(warning.map(|event| {
+        let (server, address) = (given.server, given.address);
+        let names_file = message.file.first().is_some_and(|byte| *byte != 0)
+            || message.options.get(code::BOOT_FILE_NAME).is_some();
+        let heard = Event::Heard { message: given.message, address, server, names_file };
+        out.extend(warning.into_iter().chain([heard]).map(|event| {
             let context = Context::unknown(now, &arrival.interface);
             Effect::Record(Record { machine: given.client.map(machine), ..context.record(event) })
         }));

@@ -1,0 +1,311 @@
+//! DHCP messages as facts of a boot.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Speaker;
+use crate::event::{Client, Details, DropReason, Event, Message, Record};
+use crate::journey::boot::Boot;
+use crate::journey::evidence::{Conflict, Evidence, Exchange, Named, Obstacle, Slow, Step};
+use crate::journey::site::Site;
+use crate::types::Timestamp;
+
+/// An ACK that comes later than this is later than the first retry of firmware.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Takes a DHCP record into the facts of `boot`. Returns whether it shows that the boot goes on.
+pub(super) fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site: &Site) -> bool {
+    let at = record.at;
+    match &record.event {
+        Event::Received { message, client, details } => {
+            if speaker == Some(Speaker::System) {
+                return on_system(boot, at);
+            }
+            received(boot, (*message, client, details), speaker, at)
+        }
+        Event::Answered { message, client, file, .. } => {
+            if speaker == Some(Speaker::System) {
+                return false;
+            }
+            let file = file.as_ref().map(|(file, _)| file);
+            answered(boot, (*message, client), file, site, at)
+        }
+        Event::Heard { message, server, names_file, .. } => heard(boot, *message, *server, *names_file, at),
+        Event::Dropped { reason, client: Some(_) } => dropped(boot, *reason, speaker, at),
+        Event::NoFileForArchitecture { .. } if !boot.evidence.exchange.is_ipxe => {
+            boot.evidence.meet(Obstacle::NoFile, at);
+            false
+        }
+        Event::PoolExhausted { subnet, size, .. } => {
+            let (conflicts, last) = site.conflicts_in(*subnet, at);
+            let all_in_use = conflicts >= *size && conflicts > 0;
+            boot.evidence.conflict = last.or(boot.evidence.conflict);
+            boot.evidence
+                .meet(Obstacle::PoolExhausted { subnet: Some(*subnet), size: *size, all_in_use }, at);
+            false
+        }
+        Event::Conflict { address, by } => {
+            conflict(&mut boot.evidence, *address, *by);
+            false
+        }
+        Event::Declined { address, by, .. } => {
+            conflict(&mut boot.evidence, *address, *by);
+            // The machine asks again after a pause of 10 s (RFC 2131 section 3.1).
+            boot.evidence.meet(Obstacle::Conflict, at);
+            boot.evidence.reach(Step::Asked, at);
+            false
+        }
+        _ => false,
+    }
+}
+
+fn conflict(e: &mut Evidence, address: Ipv4Addr, by: Option<crate::types::MacAddr>) {
+    e.conflicts = e.conflicts.saturating_add(1);
+    e.conflict = Some(Conflict { address, by });
+}
+
+/// A system asks for an address.
+fn on_system(boot: &mut Boot, at: Timestamp) -> bool {
+    let e = &boot.evidence;
+    let has_loaded = e.loader.is_some() || e.script.is_some() || e.kernel.is_some();
+    if boot.ended.is_some() && boot.verdict.is_none() {
+        return false;
+    }
+    // Firmware that got nothing boots its disk, whose system asks too.
+    if !has_loaded && e.step != Step::Unseen {
+        return false;
+    }
+    boot.evidence.obstacle = None;
+    boot.evidence.transfers.clear();
+    boot.reach(Step::System, at);
+    true
+}
+
+fn received(
+    boot: &mut Boot,
+    (message, client, details): (Message, &Client, &Details),
+    speaker: Option<Speaker>,
+    at: Timestamp,
+) -> bool {
+    let e = &mut boot.evidence;
+    let is_first = e.firmware.is_none();
+    let firmware = *e.firmware.get_or_insert(client.firmware);
+    if speaker == Some(Speaker::Firmware) || firmware.is_ipxe() {
+        e.arch = client.arch.or(e.arch);
+        boot.arch = e.arch;
+    }
+    e.relay = details.relay;
+    if details.boot_service {
+        e.asked_4011 = e.asked_4011.saturating_add(1);
+        e.asked_4011_at = at;
+        return false;
+    }
+    match message {
+        Message::Discover | Message::BootpRequest => {
+            if is_first {
+                e.first_secs = details.secs;
+            }
+            discover(e, (message, details, speaker), at)
+        }
+        Message::Request => {
+            let x = &mut e.exchange;
+            x.requests = x.requests.saturating_add(1);
+            x.asked_server = details.server;
+            x.last_request = at;
+            if matches!(e.step, Step::Asked) {
+                e.reach(Step::Requested, at);
+            }
+            // A REQUEST does not overcome what stopped the boot, nor one for another server's offer.
+            e.obstacle.is_none() && e.exchange.chosen.is_none()
+        }
+        _ => false,
+    }
+}
+
+/// A DISCOVER or BOOTREQUEST: a retry, or the first of a new exchange. Returns whether it shows that a loader runs.
+fn discover(
+    e: &mut Evidence,
+    (message, details, speaker): (Message, &Details, Option<Speaker>),
+    at: Timestamp,
+) -> bool {
+    let is_ipxe = speaker == Some(Speaker::Ipxe);
+    let waits = matches!(e.step, Step::Asked | Step::Requested) && e.exchange.chosen.is_none();
+    let is_retry = e.exchange.discovers > 0 && waits && e.exchange.is_ipxe == is_ipxe;
+    let by_loader = speaker != Some(Speaker::Firmware) && e.loader.as_ref().is_some_and(|run| !run.runs);
+    if by_loader && let Some(run) = &mut e.loader {
+        run.runs = true;
+    }
+    if is_retry {
+        let x = &mut e.exchange;
+        x.gap = u64::try_from(at.since(x.last).as_millis()).unwrap_or(u64::MAX);
+        x.discovers = x.discovers.saturating_add(1);
+        (x.xid, x.secs, x.last) = (details.xid, details.secs, at);
+        e.reach(Step::Asked, at);
+        return false;
+    }
+    let goes_on = by_loader || !e.is_asking();
+    // A script that configures the card again is still that script.
+    let keeps_step = is_ipxe && e.step == Step::Scripted;
+    e.exchange = Exchange {
+        xid: details.xid,
+        secs: details.secs,
+        discovers: 1,
+        first: at,
+        last: at,
+        is_ipxe,
+        is_bootp: message == Message::BootpRequest,
+        ..Exchange::default()
+    };
+    (e.asked_4011, e.answered_4011) = (0, 0);
+    e.transfers.clear();
+    e.reach(if keeps_step { Step::Scripted } else { Step::Asked }, at);
+    goes_on && by_loader
+}
+
+fn answered(
+    boot: &mut Boot,
+    (message, client): (Message, &Client),
+    file: Option<&Arc<str>>,
+    site: &Site,
+    at: Timestamp,
+) -> bool {
+    let e = &mut boot.evidence;
+    let named = file.map(|file| Named {
+        file: Arc::clone(file),
+        elsewhere: site.is_elsewhere(file),
+        to_ipxe: client.firmware.is_ipxe(),
+    });
+    let is_script = e.step == Step::Scripted;
+    match message {
+        Message::Offer => {
+            e.exchange.answered = e.exchange.answered.saturating_add(1);
+            overcome_dhcp(e, named.is_some());
+            e.named = named.or(e.named.take());
+            // A Raspberry Pi 3 loads from the OFFER, and others may load from an offer that they never request.
+            false
+        }
+        Message::Proxy if e.asked_4011 > e.answered_4011 => {
+            e.answered_4011 = e.asked_4011;
+            overcome_dhcp(e, named.is_some());
+            name(e, named, is_script, at);
+            true
+        }
+        Message::Proxy => {
+            e.exchange.answered = e.exchange.answered.saturating_add(1);
+            e.exchange.proxy = true;
+            overcome_dhcp(e, named.is_some());
+            e.named = named.or(e.named.take());
+            false
+        }
+        Message::Ack | Message::BootpReply => {
+            let x = &mut e.exchange;
+            x.acked = x.acked.saturating_add(1);
+            if x.is_bootp {
+                x.answered = x.answered.saturating_add(1);
+            }
+            let asked = if x.is_bootp { x.last } else { x.last_request };
+            let took = at.since(asked);
+            if took > PATIENCE && asked != Timestamp::default() {
+                e.slow = Some(Slow::Late(u64::try_from(took.as_millis()).unwrap_or(u64::MAX)));
+            }
+            overcome_dhcp(e, named.is_some());
+            name(e, named, is_script, at);
+            e.obstacle.is_none()
+        }
+        Message::Nak => {
+            e.reach(Step::Asked, at);
+            e.exchange.last = at;
+            false
+        }
+        _ => false,
+    }
+}
+
+/// The machine has its address; it loads `named` now.
+fn name(e: &mut Evidence, named: Option<Named>, keeps_script: bool, at: Timestamp) {
+    let step = match &named {
+        _ if keeps_script => Step::Scripted,
+        // The first item of a menu has no name.
+        Some(named) if named.elsewhere || named.file.is_empty() => Step::Unseen,
+        Some(_) => Step::Named,
+        None => Step::Unseen,
+    };
+    e.named = named.or(e.named.take());
+    e.reach(step, at);
+}
+
+/// An answer with an address, or with a file, overcomes what prevented it.
+fn overcome_dhcp(e: &mut Evidence, has_file: bool) {
+    let is_over = match &e.obstacle {
+        Some((Obstacle::NoFile, _)) => has_file,
+        Some((Obstacle::PoolExhausted { .. } | Obstacle::Conflict, _)) => true,
+        _ => false,
+    };
+    if is_over {
+        e.obstacle = None;
+    }
+}
+
+fn heard(boot: &mut Boot, message: Message, server: Ipv4Addr, names_file: bool, at: Timestamp) -> bool {
+    let e = &mut boot.evidence;
+    if !e.is_asking() && e.step != Step::Named {
+        return false;
+    }
+    e.exchange.heard_file |= names_file;
+    match message {
+        Message::Offer => e.exchange.heard_offer = Some(server),
+        Message::Ack | Message::BootpReply => {
+            e.exchange.heard_ack = true;
+            took_other(e, server, at);
+        }
+        _ => {}
+    }
+    false
+}
+
+/// The machine took the address of another server. Beside such a server it loads our file then.
+fn took_other(e: &mut Evidence, server: Ipv4Addr, at: Timestamp) {
+    if e.step == Step::Named && e.exchange.proxy {
+        // It repeats its REQUEST because the ACK was lost.
+        return e.reach(Step::Named, at);
+    }
+    if !e.is_asking() {
+        return;
+    }
+    e.exchange.chosen.get_or_insert((server, at));
+    if e.exchange.proxy && e.asked_4011 == 0 {
+        let named = e.named.take();
+        name(e, named, false, at);
+    } else {
+        e.reach(Step::Asked, at);
+    }
+}
+
+fn dropped(boot: &mut Boot, reason: DropReason, speaker: Option<Speaker>, at: Timestamp) -> bool {
+    if speaker == Some(Speaker::System) {
+        let is_beside = matches!(reason, DropReason::NotNetboot | DropReason::ProxyOnly);
+        return is_beside && on_system(boot, at);
+    }
+    let e = &mut boot.evidence;
+    match reason {
+        DropReason::StoreFailed | DropReason::Overload => e.slow = Some(Slow::NotStored),
+        DropReason::TooManyDeclined => {
+            let all_in_use = e.conflicts > 0;
+            e.meet(Obstacle::PoolExhausted { subnet: None, size: 0, all_in_use }, at);
+        }
+        DropReason::OtherServer => {
+            let server = e.exchange.asked_server.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            took_other(e, server, at);
+            return false;
+        }
+        // The REQUEST for another server's address.
+        DropReason::ProxyOnly => {
+            let server = e.exchange.heard_offer.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            took_other(e, server, at);
+            return true;
+        }
+        _ => {}
+    }
+    false
+}

@@ -1,0 +1,109 @@
+//! Turns records into the facts of a boot. It judges nothing: `rules/` do.
+
+mod dhcp;
+mod files;
+
+use std::sync::Arc;
+
+use crate::event::{DropReason, Event, Message, Record};
+use crate::journey::boot::Boot;
+use crate::journey::evidence::{Obstacle, Step};
+use crate::journey::file_role::{FileRole, role};
+use crate::journey::site::Site;
+use crate::types::Firmware;
+
+/// The kind of program that sends DHCP messages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaker {
+    /// Firmware, a boot ROM, or a plain BOOTP client.
+    Firmware,
+    Ipxe,
+    /// Another loader.
+    Loader,
+    /// An operating system.
+    System,
+}
+
+/// Returns the kind of program.
+pub fn speaker(firmware: Firmware) -> Speaker {
+    match firmware {
+        Firmware::Ipxe | Firmware::IpxeRom => Speaker::Ipxe,
+        Firmware::Grub | Firmware::Pxelinux => Speaker::Loader,
+        Firmware::Other | Firmware::LinuxIpDhcp | Firmware::AppleBsdp => Speaker::System,
+        _ => Speaker::Firmware,
+    }
+}
+
+/// Takes `record` into the facts of `boot`. Returns whether it shows that the boot goes on.
+pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site: &Site) -> bool {
+    let at = record.at;
+    match &record.event {
+        Event::Received { .. }
+        | Event::Answered { .. }
+        | Event::Heard { .. }
+        | Event::Dropped { .. }
+        | Event::NoFileForArchitecture { .. }
+        | Event::PoolExhausted { .. }
+        | Event::Conflict { .. }
+        | Event::Declined { .. } => dhcp::observe(boot, record, speaker, site),
+        Event::BootLoop { file, times, gets_script: false, .. } => {
+            let times = u16::try_from(*times).unwrap_or(u16::MAX);
+            boot.evidence.meet(Obstacle::Loop { file: Arc::clone(file), times }, at);
+            false
+        }
+        event if event.peer().is_some() => files::observe(boot, record, site),
+        _ => false,
+    }
+}
+
+/// Whether this record shows that the machine has what it was to boot: its system asks for an address, or it got the
+/// script that boots its disk.
+pub fn is_booted(boot: &Boot, record: &Record, speaker: Option<Speaker>, site: &Site) -> bool {
+    let e = &boot.evidence;
+    match &record.event {
+        Event::Answered { message: Message::Ack | Message::BootpReply, .. } => {
+            speaker == Some(Speaker::System) && e.step == Step::System
+        }
+        Event::Dropped { .. } => is_of_system(&record.event) && e.step == Step::System,
+        Event::TftpSent { .. } | Event::HttpSent { .. } => {
+            e.step == Step::System
+                || (e.step == Step::Scripted
+                    && site.local.contains(&boot.id.mac)
+                    && boot.evidence.transfers.is_empty())
+        }
+        _ => false,
+    }
+}
+
+/// Whether a system sent this message, where another server gives the addresses.
+pub fn is_of_system(event: &Event) -> bool {
+    match event {
+        Event::Received { client, .. } => speaker(client.firmware) == Speaker::System,
+        Event::Dropped { reason: DropReason::NotNetboot | DropReason::ProxyOnly, client: Some(client) } => {
+            speaker(client.firmware) == Speaker::System
+        }
+        _ => false,
+    }
+}
+
+/// Whether a boot begins with this record, if the machine has none: it requests a loader or a script.
+pub fn begins_boot(event: &Event, site: &Site) -> bool {
+    let name = match event {
+        Event::TftpStarted { file, .. }
+        | Event::TftpSizeProbe { file, .. }
+        | Event::TftpSent { file, .. }
+        | Event::HttpStarted { file, .. }
+        | Event::HttpAnswered { file, .. }
+        | Event::HttpSent { file, .. } => file,
+        _ => return false,
+    };
+    matches!(role(name, None, site), FileRole::Loader | FileRole::Script)
+}
+
+/// The transaction id of a received message.
+pub fn xid(record: &Record) -> Option<u32> {
+    match &record.event {
+        Event::Received { details, .. } => Some(details.xid),
+        _ => None,
+    }
+}

@@ -1,0 +1,77 @@
+//! How long each stage of a boot may be silent. When the limit is over, `rules/` judge the boot.
+
+use std::time::Duration;
+
+use crate::journey::evidence::{Evidence, Obstacle, Step};
+use crate::types::Timestamp;
+
+/// The limit of every stage that has no other.
+pub const USUAL: Duration = Duration::from_secs(5);
+/// The limit of a loader that fetched its script: people read menus.
+pub const AFTER_SCRIPT: Duration = Duration::from_secs(30);
+/// The limit of a kernel after its last initrd: it unpacks the initrd and starts the card.
+pub const AFTER_INITRD: Duration = Duration::from_secs(60);
+/// Time for a boot to go on in spite of an obstacle. A verdict must come within five seconds of the proof.
+pub const GRACE: Duration = Duration::from_secs(4);
+/// The time until firmware asks again for the first time (EDK2 `Dhcp4Io.c`, PXE 2.1 section 2.2.5).
+const FIRST_RETRY: u64 = 4_000;
+/// The longest pause of firmware between two DISCOVERs.
+const LAST_RETRY: u64 = 32_000;
+/// Number of DISCOVERs after which further ones are not waited for: three answered ones led to no REQUEST.
+pub const ENOUGH_DISCOVERS: u16 = 4;
+
+/// The time at which the boot is judged unless something comes before; `None` if it may be silent forever.
+pub fn limit(evidence: &Evidence) -> Option<Timestamp> {
+    if evidence.restored && evidence.obstacle.is_none() {
+        return None;
+    }
+    let obstacle = evidence.obstacle.as_ref().map(|(obstacle, at)| at.after(grace(obstacle)));
+    let silence = if let Some(transfer) = evidence.transfers.iter().find(|transfer| !transfer.flows) {
+        Some(transfer.began.after(USUAL))
+    } else if !evidence.transfers.is_empty() {
+        // Slow is not stuck. A transfer that stops flowing ends by itself.
+        None
+    } else {
+        of_step(evidence)
+    };
+    match (obstacle, silence) {
+        (Some(obstacle), Some(silence)) => Some(obstacle.min(silence)),
+        (obstacle, silence) => obstacle.or(silence),
+    }
+}
+
+fn of_step(evidence: &Evidence) -> Option<Timestamp> {
+    let exchange = &evidence.exchange;
+    let after = |time: Duration| Some(evidence.step_at.after(time));
+    match evidence.step {
+        Step::Asked if evidence.asked_4011 > 0 => Some(evidence.asked_4011_at.after(USUAL)),
+        Step::Asked => match exchange.chosen {
+            Some((_, at)) => Some(at.after(if exchange.heard_ack { GRACE } else { USUAL })),
+            None if exchange.discovers >= ENOUGH_DISCOVERS => Some(exchange.last.after(USUAL)),
+            None => Some(exchange.last.after(Duration::from_millis(next_retry(exchange.gap)) + USUAL)),
+        },
+        Step::Requested if exchange.requests > 1 => Some(exchange.last_request.after(USUAL)),
+        Step::Requested => Some(exchange.last_request.after(Duration::from_millis(FIRST_RETRY) + USUAL)),
+        Step::Named if evidence.asked_4011 > 0 => Some(evidence.asked_4011_at.after(USUAL)),
+        Step::Named | Step::Loaded => after(USUAL),
+        Step::Scripted | Step::Kernel => after(AFTER_SCRIPT),
+        Step::Initrd => after(AFTER_INITRD),
+        Step::System | Step::Unseen => None,
+    }
+}
+
+/// The time to the next DISCOVER, in milliseconds, after a pause of `gap`: firmware doubles its pauses.
+fn next_retry(gap: u64) -> u64 {
+    match gap {
+        0 => FIRST_RETRY,
+        gap => gap.saturating_mul(2).clamp(FIRST_RETRY, LAST_RETRY),
+    }
+}
+
+fn grace(obstacle: &Obstacle) -> Duration {
+    match obstacle {
+        // An installer may show a question and go on.
+        Obstacle::Conflict | Obstacle::PoolExhausted { .. } => USUAL,
+        _ => GRACE,
+    }
+}

@@ -1,0 +1,505 @@
+//! One or more conversations for each verdict, which end in exactly that id within its limit.
+
+use std::net::Ipv4Addr;
+
+use lanboot::event::Event;
+use lanboot::journey::boot::BootResult;
+use lanboot::journey::site::Program;
+use lanboot::types::{FileKind, MacAddr, Processor};
+use lanboot::wire::dhcp::MessageType;
+use support::world::SERVER;
+
+use super::lab::*;
+
+/// DISCOVERs with the pauses of EDK2. Returns after the last one.
+fn edk2_discovers(lab: &mut Lab, options: &[(u8, &[u8])], mut heard: impl FnMut(&mut Lab)) {
+    for (pause, secs) in [(0, 0), (4, 4), (8, 12), (16, 28)] {
+        lab.pass(pause * 1000);
+        lab.discover(options, secs);
+        heard(lab);
+    }
+}
+
+#[test]
+fn no_file_for_architecture() {
+    let mut lab = Lab::server();
+    lab.discover(ARM, 0);
+    lab.assert_stuck(5000, "no_file_for_architecture");
+    let boots = lab.boots();
+    assert!(boots[0].verdict.as_ref().unwrap().advice.contains("uefi-arm64"), "{:?}", boots[0].verdict);
+    lab.pass(4000);
+    lab.discover(ARM, 4);
+    assert_eq!((lab.boots().len(), lab.verdict(0)), (1, Some("no_file_for_architecture")), "a retry");
+}
+
+#[test]
+fn no_file_for_architecture_as_proxy() {
+    let mut lab = Lab::proxy();
+    lab.discover(ARM, 0);
+    lab.other(MessageType::Offer, None);
+    lab.assert_stuck(5000, "no_file_for_architecture");
+}
+
+#[test]
+fn other_server_chosen() {
+    let mut lab = Lab::server();
+    lab.discover(UEFI, 0);
+    lab.pass(4000);
+    lab.request(UEFI, OTHER, Ipv4Addr::new(192, 168, 77, 200));
+    lab.assert_stuck(5000, "other_server_chosen");
+}
+
+#[test]
+fn other_server_chosen_by_its_heard_ack() {
+    let mut lab = Lab::server();
+    lab.discover(BIOS, 0);
+    lab.pass(1000);
+    lab.other(MessageType::Ack, Some("other.0"));
+    lab.assert_stuck(5000, "other_server_chosen");
+}
+
+#[test]
+fn other_server_chosen_beside_a_server_with_its_own_file() {
+    let mut lab = Lab::proxy();
+    lab.lease_from_other(UEFI, 4000, Some("theirs.efi"));
+    lab.assert_stuck(5000, "other_server_chosen");
+}
+
+#[test]
+fn offers_not_selected() {
+    let mut lab = Lab::proxy();
+    edk2_discovers(&mut lab, UEFI, |lab| lab.other(MessageType::Offer, None));
+    lab.assert_stuck(5000, "offers_not_selected");
+}
+
+#[test]
+fn offers_not_selected_beside_a_second_server() {
+    let mut lab = Lab::server();
+    edk2_discovers(&mut lab, UEFI, |lab| lab.other(MessageType::Offer, None));
+    lab.assert_stuck(5000, "offers_not_selected");
+}
+
+#[test]
+fn replies_lost() {
+    let mut lab = Lab::server();
+    edk2_discovers(&mut lab, UEFI, |_| ());
+    lab.assert_stuck(5000, "replies_lost");
+    lab.pass(27_000);
+    lab.discover(UEFI, 60);
+    assert_eq!(lab.boots().len(), 1, "a retry of the same attempt");
+    lab.pass(60_000);
+    lab.again();
+    lab.discover(UEFI, 0);
+    assert_eq!((lab.boots().len(), lab.verdict(0), lab.verdict(1)), (2, None, Some("replies_lost")));
+    assert_eq!(lab.result(), BootResult::Booting);
+}
+
+#[test]
+fn replies_lost_after_two_discovers_and_silence() {
+    let mut lab = Lab::server();
+    lab.discover(BIOS, 0);
+    lab.pass(4000);
+    lab.discover(BIOS, 4);
+    lab.pass(12_900);
+    lab.assert_stuck(200, "replies_lost");
+}
+
+#[test]
+fn replies_lost_of_ipxe_that_states_that_it_heard_nothing() {
+    let mut lab = Lab::proxy();
+    for (count, pause) in [(0, 0), (1, 1000), (2, 2000), (3, 4000)] {
+        lab.pass(pause);
+        lab.discover(IPXE, count << 2);
+        lab.other(MessageType::Offer, None);
+    }
+    lab.assert_stuck(5000, "replies_lost");
+}
+
+#[test]
+fn relay_drops_replies() {
+    const RELAYED: &str = "
+dhcp:
+  mode: server
+  subnets: [{network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.99, relays: [10.1.0.1]}]
+boot: {arch: {uefi-x64: snponly.efi}}
+";
+    let mut lab = Lab::new(RELAYED);
+    for (pause, secs) in [(0, 0), (4, 4), (8, 12), (16, 28)] {
+        lab.pass(pause * 1000);
+        let mut message = support::world::message(1, MessageType::Discover, UEFI);
+        (message.giaddr, message.secs, message.hops) = (Ipv4Addr::new(10, 1, 0, 1), secs, 1);
+        assert!(lab.send(&message).is_some(), "an OFFER");
+    }
+    lab.assert_stuck(5000, "relay_drops_replies");
+}
+
+#[test]
+fn port_4011_silent() {
+    // The question is heard, and no answer is sent: the file is missing in the configuration of that architecture.
+    let mut lab = Lab::new("{dhcp: {mode: proxy}, boot: {arch: {bios: x.0}}}");
+    lab.lease_from_other(BIOS, 4000, None);
+    for pause in [0, 1000, 2000] {
+        lab.pass(pause);
+        lab.ask_4011(BIOS);
+    }
+    lab.assert_stuck(6000, "port_4011_silent");
+}
+
+#[test]
+fn address_conflict_after_a_decline() {
+    let mut lab = Lab::server();
+    let ack = lab.lease(UEFI, 4000);
+    let address = ack.message.yiaddr;
+    lab.world.used.push(address);
+    let mut decline = support::world::message(1, MessageType::Decline, UEFI);
+    decline.options.push(54, &SERVER.octets());
+    decline.options.push(50, &address.octets());
+    lab.send(&decline);
+    lab.assert_stuck(5000, "address_conflict");
+}
+
+#[test]
+fn address_conflict_if_every_address_is_in_use() {
+    let mut lab = Lab::new(
+        "{dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.51}]}, \
+         boot: {arch: {uefi-x64: snponly.efi}}}",
+    );
+    lab.world.used = vec![Ipv4Addr::new(192, 168, 77, 50), Ipv4Addr::new(192, 168, 77, 51)];
+    lab.discover(UEFI, 0);
+    lab.assert_stuck(5000, "address_conflict");
+}
+
+#[test]
+fn pool_exhausted() {
+    let mut lab = Lab::new(
+        "{dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.50}]}, \
+         boot: {arch: {uefi-x64: snponly.efi}}}",
+    );
+    lab.world.lease(9);
+    lab.discover(UEFI, 0);
+    lab.assert_stuck(5000, "pool_exhausted");
+}
+
+#[test]
+fn tftp_not_started() {
+    let mut lab = Lab::server();
+    lab.lease(UEFI, 4000);
+    lab.pass(4900);
+    lab.assert_stuck(100, "tftp_not_started");
+    lab.pass(1000);
+    lab.tftp("snponly.efi", 300_000, 100);
+    assert_eq!((lab.verdict(0), lab.result()), (None, BootResult::Booting), "it goes on after all");
+}
+
+#[test]
+fn tftp_not_started_beside_another_server() {
+    let mut lab = Lab::proxy();
+    lab.lease_from_other(BIOS, 4000, None);
+    lab.assert_stuck(5000, "tftp_not_started");
+}
+
+#[test]
+fn tftp_blocked() {
+    let mut lab = Lab::server();
+    lab.lease(UEFI, 4000);
+    lab.tftp_starts("snponly.efi", 300_000, 1468);
+    lab.pass(4000);
+    lab.tftp_starts("snponly.efi", 300_000, 1468);
+    lab.assert_stuck(1000, "tftp_blocked");
+}
+
+#[test]
+fn block_size_too_large() {
+    let mut lab = Lab::server();
+    lab.lease(UEFI, 4000);
+    lab.tftp_starts("snponly.efi", 300_000, 1468);
+    lab.tftp_acknowledges("snponly.efi", false);
+    lab.assert_stuck(5000, "block_size_too_large");
+}
+
+#[test]
+fn block_size_too_large_after_the_transfer_ended() {
+    let mut lab = Lab::server();
+    lab.lease(UEFI, 4000);
+    lab.tftp_starts("snponly.efi", 300_000, 1468);
+    lab.tftp_acknowledges("snponly.efi", false);
+    lab.pass(3000);
+    lab.tftp_stops("snponly.efi", 0, 300_000, Some(1468));
+    lab.assert_stuck(5000, "block_size_too_large");
+}
+
+#[test]
+fn file_missing() {
+    let mut lab = Lab::server();
+    lab.lease(UEFI, 4000);
+    lab.tftp_refused("snponly.efi");
+    lab.assert_stuck(5000, "file_missing");
+}
+
+#[test]
+fn file_missing_by_http_and_a_new_attempt_at_once() {
+    let mut lab = Lab::server();
+    lab.lease(HTTP, 4000);
+    lab.http_refused("/snponly.efi");
+    lab.pass(100);
+    lab.again();
+    lab.discover(HTTP, 0);
+    assert_eq!((lab.verdict(0), lab.verdict(1)), (None, Some("file_missing")));
+}
+
+#[test]
+fn file_missing_of_a_loader_that_stops() {
+    let mut lab = Lab::server();
+    lab.loader("snponly.efi", FileKind::EfiProgram(Processor::X64), Program::Shim, &["Microsoft UEFI CA"]);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 900_000, 500);
+    lab.tftp_refused("revocations.efi");
+    lab.tftp_refused("grubx64.efi");
+    lab.assert_stuck(5000, "file_missing");
+}
+
+#[test]
+fn wrong_architecture() {
+    let mut lab = Lab::server();
+    lab.loader("snponly.efi", FileKind::EfiProgram(Processor::Arm64), Program::Ipxe, &[]);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.pass(1000);
+    lab.again();
+    lab.discover(UEFI, 0);
+    assert_eq!((lab.verdict(0), lab.verdict(1)), (None, Some("wrong_architecture")));
+}
+
+#[test]
+fn wrong_architecture_of_a_bios_that_hangs() {
+    let mut lab = Lab::server();
+    lab.loader("undionly.kpxe", FileKind::EfiProgram(Processor::X64), Program::Ipxe, &[]);
+    lab.lease(BIOS, 4000);
+    lab.tftp("undionly.kpxe", 70_000, 500);
+    lab.assert_stuck(5000, "wrong_architecture");
+}
+
+#[test]
+fn secure_boot_refused_if_the_firmware_speaks_again_at_once() {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&[]);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.pass(20);
+    lab.again();
+    lab.discover(HTTP, 0);
+    assert_eq!((lab.verdict(0), lab.verdict(1)), (None, Some("secure_boot_refused")));
+}
+
+#[test]
+fn secure_boot_refused_of_an_unsigned_loader_that_is_silent() {
+    let mut lab = Lab::server();
+    lab.loader("snponly.efi", FileKind::EfiProgram(Processor::X64), Program::Other, &[]);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.assert_stuck(5000, "secure_boot_refused");
+}
+
+#[test]
+fn ipxe_loop() {
+    let mut lab = Lab::server();
+    for _ in 0..3 {
+        assert_eq!(lab.verdict(0), None);
+        lab.lease(UEFI, 4000);
+        lab.tftp("snponly.efi", 300_000, 500);
+        lab.pass(3000);
+    }
+    lab.assert_stuck(5000, "ipxe_loop");
+    assert_eq!(lab.boots().len(), 1, "three rounds are one boot");
+}
+
+#[test]
+fn ipxe_no_network() {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&[]);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.assert_stuck(5000, "ipxe_no_network");
+}
+
+#[test]
+fn ipxe_no_network_if_another_card_asks() {
+    let uuid = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+    let with = |options: &[(u8, &'static [u8])]| {
+        let mut options: Vec<(u8, Vec<u8>)> = options.iter().map(|(c, v)| (*c, v.to_vec())).collect();
+        options.retain(|(code, _)| *code != 97);
+        options.push((97, uuid.to_vec()));
+        options
+    };
+    let (firmware, ipxe) = (with(UEFI), with(IPXE));
+    fn as_slices(options: &[(u8, Vec<u8>)]) -> Vec<(u8, &[u8])> {
+        options.iter().map(|(code, value)| (*code, value.as_slice())).collect()
+    }
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&["Microsoft UEFI CA"]);
+    lab.lease(&as_slices(&firmware), 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.pass(2000);
+    lab.n = 2;
+    lab.again();
+    lab.discover(&as_slices(&ipxe), 0);
+    lab.n = 1;
+    assert_eq!(lab.verdict(0), Some("ipxe_no_network"));
+    assert!(lab.boots()[0].verdict.as_ref().unwrap().cause.contains("02:00:00:00:00:02"));
+}
+
+#[test]
+fn script_failed_by_silence() {
+    let mut lab = Lab::server();
+    lab.to_script();
+    lab.pass(29_900);
+    lab.assert_stuck(100, "script_failed");
+}
+
+#[test]
+fn script_failed_by_a_misspelt_name() {
+    let mut lab = Lab::server();
+    lab.to_script();
+    lab.http_refused("/debain/vmlinuz");
+    lab.assert_stuck(5000, "script_failed");
+}
+
+#[test]
+fn kernel_missing() {
+    let mut lab = Lab::server();
+    lab.to_script();
+    lab.http_refused("/debian/linux");
+    lab.assert_stuck(5000, "kernel_missing");
+}
+
+#[test]
+fn kernel_missing_if_the_connection_is_reset() {
+    let mut lab = Lab::server();
+    lab.to_script();
+    lab.http("debian/linux", 10 << 20, 900);
+    lab.http_stops("debian/initrd.gz", 1 << 20, 40 << 20);
+    lab.assert_stuck(5000, "kernel_missing");
+}
+
+#[test]
+fn not_enough_ram_if_the_machine_starts_again() {
+    let mut lab = Lab::server();
+    lab.to_initrd();
+    lab.pass(8000);
+    lab.again();
+    lab.discover(UEFI, 0);
+    assert_eq!((lab.verdict(0), lab.verdict(1)), (None, Some("not_enough_ram")));
+}
+
+#[test]
+fn not_enough_ram_by_its_report() {
+    let mut lab = Lab::server();
+    lab.to_script();
+    lab.journeys.machine_mut(MacAddr([2, 0, 0, 0, 0, 1])).unwrap().reported.memory = Some(512);
+    lab.http("debian/linux", 10 << 20, 900);
+    lab.http_stops("debian/initrd.gz", 1 << 20, 40 << 20);
+    lab.assert_stuck(5000, "not_enough_ram");
+}
+
+#[test]
+fn initrd_no_network() {
+    let mut lab = Lab::server();
+    lab.to_initrd();
+    lab.pass(59_900);
+    lab.assert_stuck(100, "initrd_no_network");
+    lab.pass(30_000);
+    lab.lease(SYSTEM, 10);
+    assert_eq!((lab.verdict(0), lab.result()), (None, BootResult::Booted), "it was slow");
+}
+
+#[test]
+fn installer_failed() {
+    let mut lab = Lab::server();
+    lab.to_initrd();
+    lab.pass(10_000);
+    lab.lease(SYSTEM, 10);
+    assert_eq!(lab.result(), BootResult::Booted);
+    lab.pass(2000);
+    lab.http_refused("/preseed.cfg");
+    lab.assert_stuck(5000, "installer_failed");
+}
+
+#[test]
+fn booted_from_disk_and_never_seen() {
+    let mut lab = Lab::server();
+    lab.to_initrd();
+    lab.lease(SYSTEM, 10);
+    let mac = lab.mac();
+    lab.journeys.expect(mac, lab.world.now);
+    assert_eq!(lab.journeys.verdict(mac, lab.world.now), None);
+    lab.pass(5000);
+    let verdict = lab.journeys.verdict(mac, lab.world.now).unwrap();
+    assert_eq!(verdict.id.name(), "booted_from_disk");
+    lab.again();
+    lab.discover(UEFI, 0);
+    assert_eq!(lab.journeys.verdict(mac, lab.world.now), None, "it asks");
+    assert_eq!(lanboot::journey::state::never_seen("node1").id.name(), "never_seen");
+}
+
+#[test]
+fn link_flaps() {
+    let mut lab = Lab::server();
+    lab.discover(UEFI, 28);
+    lab.pass(8900);
+    lab.assert_stuck(100, "link_flaps");
+}
+
+#[test]
+fn server_slow_if_the_lease_is_not_stored() {
+    let mut lab = Lab::server();
+    let offer = lab.discover(UEFI, 0).unwrap();
+    lab.world.disk_works = false;
+    lab.pass(4000);
+    lab.request(UEFI, SERVER, offer.message.yiaddr);
+    lab.assert_stuck(9000, "server_slow");
+}
+
+#[test]
+fn reply_too_large() {
+    let mut lab = Lab::server();
+    edk2_discovers(&mut lab, UEFI, |_| ());
+    let mac = lab.mac();
+    lab.journeys.machine_mut(mac).unwrap().boots[0].evidence.large_reply = Some(1600);
+    lab.assert_stuck(5000, "reply_too_large");
+}
+
+#[test]
+fn optional_names_never_count() {
+    let mut lab = Lab::server();
+    lab.loader("undionly.kpxe", FileKind::BiosPxelinux, Program::Pxelinux, &[]);
+    lab.lease(BIOS, 4000);
+    lab.tftp("undionly.kpxe", 42_000, 200);
+    lab.tftp("ldlinux.c32", 120_000, 200);
+    for name in ["pxelinux.cfg/01-02-00-00-00-00-01", "pxelinux.cfg/C0A84D32", "pxelinux.cfg/C0A84D3"] {
+        lab.tftp_refused(name);
+        lab.pass(50);
+    }
+    lab.tftp("pxelinux.cfg/default", 300, 10);
+    lab.pass(4000);
+    lab.tftp("debian/linux", 10 << 20, 8000);
+    lab.tftp("debian/initrd.gz", 40 << 20, 20_000);
+    lab.pass(20_000);
+    lab.lease(SYSTEM, 10);
+    assert_eq!((lab.result(), lab.stuck_changes()), (BootResult::Booted, 0));
+}
+
+#[test]
+fn a_machine_that_boots_its_disk_by_configuration_has_booted() {
+    let mut lab = Lab::server();
+    let mac = lab.mac();
+    lab.journeys.site.local.insert(mac);
+    lab.to_script();
+    assert_eq!((lab.result(), lab.verdict(0)), (BootResult::Booted, None));
+}
+
+#[test]
+fn events_without_a_request_begin_no_boot() {
+    let mut lab = Lab::server();
+    lab.event(Event::OnceEnded { target: "x".into(), why: "y".into(), next: None });
+    assert!(lab.boots().is_empty());
+}
