@@ -172,7 +172,10 @@ impl Machine {
             let is_retry = e.is_asking()
                 && (e.exchange.xid == xid || (secs > e.exchange.secs && !e.exchange.is_ipxe))
                 && at.since(e.exchange.last) < LAST_CHANCE;
-            return if is_retry { () } else { self.begin(at, changes) };
+            if !is_retry {
+                self.begin(at, changes);
+            }
+            return;
         }
         if boot.result == BootResult::Booted {
             return self.begin(at, changes);

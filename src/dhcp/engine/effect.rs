@@ -16,7 +16,7 @@ pub type Effects = VecDeque<Effect>;
 
 /// One effect. All effects of one call belong to the message of that call and its interface.
 #[derive(Debug)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
     reason = "a box would cost an allocation for each ACK; the queue is used again"
 )]

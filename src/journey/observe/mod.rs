@@ -88,16 +88,16 @@ pub fn is_of_system(event: &Event) -> bool {
 
 /// Whether a boot begins with this record, if the machine has none: it requests a loader or a script.
 pub fn begins_boot(event: &Event, site: &Site) -> bool {
-    let name = match event {
-        Event::TftpStarted { file, .. }
-        | Event::TftpSizeProbe { file, .. }
-        | Event::TftpSent { file, .. }
-        | Event::HttpStarted { file, .. }
-        | Event::HttpAnswered { file, .. }
-        | Event::HttpSent { file, .. } => file,
-        _ => return false,
+    let (Event::TftpStarted { file, .. }
+    | Event::TftpSizeProbe { file, .. }
+    | Event::TftpSent { file, .. }
+    | Event::HttpStarted { file, .. }
+    | Event::HttpAnswered { file, .. }
+    | Event::HttpSent { file, .. }) = event
+    else {
+        return false;
     };
-    matches!(role(name, None, site), FileRole::Loader | FileRole::Script)
+    matches!(role(file, None, site), FileRole::Loader | FileRole::Script)
 }
 
 /// The transaction id of a received message.

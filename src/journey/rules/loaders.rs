@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::journey::evidence::{LoaderRun, Obstacle, Step};
 use crate::journey::rules::Case;
-use crate::journey::site::Program;
+use crate::journey::site::{LoaderFacts, Program};
 use crate::journey::verdict::{Verdict, VerdictId};
 
 /// Firmware that refuses a loader goes on within this time: OVMF asks by IPv6 or with its next boot entry after 20 ms.
@@ -42,7 +42,7 @@ pub fn ipxe_loop(case: &Case<'_>) -> Option<Verdict> {
 pub fn secure_boot_refused(case: &Case<'_>) -> Option<Verdict> {
     let run = silent_loader(case)?;
     let facts = case.site.loader(&run.file);
-    let refused = facts.and_then(|facts| facts.is_refused_by_secure_boot());
+    let refused = facts.and_then(LoaderFacts::is_refused_by_secure_boot);
     if !case.e.is_uefi() || refused == Some(false) {
         return None;
     }
