@@ -66,7 +66,7 @@ pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, use
     };
     runtime.spawn(log.log_suppressed_lines());
     let server = server.reloading_from(source(&loaded.path, given.state, level, log.level()));
-    runtime.block_on(serve(&loaded, server, &dropped))
+    runtime.block_on(serve(loaded, server, &dropped))
 }
 
 /// Binds all sockets and drops the privileges that this needs.
@@ -81,7 +81,7 @@ fn bind(loaded: &Loaded, storage: LeaseStorage, user: Option<&str>) -> Result<(S
     Ok((server, dropped))
 }
 
-async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
+async fn serve(loaded: Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     let Signals { stop, stop_now, mut statistics, mut hangup } = match signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -93,7 +93,9 @@ async fn serve(loaded: &Loaded, server: Server, dropped: &Dropped) -> ExitCode {
     tracing::info!("{}", dropped.summary);
     server.summary().iter().for_each(|line| tracing::info!("{line}"));
     dropped.warnings.iter().chain(server.warnings()).for_each(|line| tracing::warn!("{line}"));
-    log_findings(loaded);
+    log_findings(&loaded);
+    // A reload replaces the configuration, and this one would stay in memory until the server stops.
+    drop(loaded);
     notify::ready(&server.summary().join("; "));
     let stop = async {
         let _ = stop.await;

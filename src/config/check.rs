@@ -92,7 +92,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         state: file.state,
         images: file.images,
         dhcp: (!is_off).then(|| Arc::new(settings)),
-        targets,
+        targets: targets.into(),
         tftp: file.tftp,
         http: file.http,
         web: file.web,

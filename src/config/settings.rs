@@ -22,8 +22,9 @@ pub struct Config {
     pub images: PathBuf,
     /// DHCP settings, as the only server or beside another one; `None` with `dhcp.mode: off`.
     pub dhcp: Option<Arc<Settings>>,
-    /// Boot targets, and the machine data that generated scripts and templates need.
-    pub targets: Targets,
+    /// Boot targets, and the machine data that generated scripts and templates need. Shared, because it is the largest
+    /// part of a configuration with many machines and each change to the running server copies the rest.
+    pub targets: Arc<Targets>,
     /// `None` with `tftp: off`.
     pub tftp: Option<Tftp>,
     /// `None` with `http: off`.

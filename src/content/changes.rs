@@ -254,7 +254,7 @@ mod tests {
     use crate::boot::loader::target::Targets;
     use crate::config::changes::NamedMachine;
 
-    fn targets() -> Targets {
+    fn targets() -> Arc<Targets> {
         crate::config::load("{dhcp: {mode: off}, targets: {debian: {kernel: k}}}").unwrap().targets
     }
 

@@ -113,6 +113,12 @@ impl BootState {
         BootState { config: Some(Arc::clone(config)), ..self.clone() }
     }
 
+    /// The same state without a configuration, so that it keeps none in memory that a reload has replaced.
+    #[must_use]
+    pub fn without_config(self) -> BootState {
+        BootState { config: None, ..self }
+    }
+
     /// The same state, which records each end of a `once` with `recorder`.
     #[must_use]
     pub fn with_recorder(self, recorder: Recorder) -> BootState {

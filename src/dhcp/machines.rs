@@ -115,7 +115,9 @@ impl OnceBoots {
 }
 
 impl From<Vec<Machine>> for Machines {
-    fn from(list: Vec<Machine>) -> Machines {
+    fn from(mut list: Vec<Machine>) -> Machines {
+        // The table lives long, and a list that was collected may have room for many more.
+        list.shrink_to_fit();
         let mut machines = Machines::default();
         // In reverse order, so that the first entry with a MAC is found first.
         for (place, machine) in list.iter().enumerate().rev() {

@@ -145,6 +145,9 @@ impl Watch {
         if config.dhcp == before.config.dhcp {
             config.dhcp.clone_from(&before.config.dhcp);
         }
+        if config.targets == before.config.targets {
+            config.targets = Arc::clone(&before.config.targets);
+        }
         (config, unused)
     }
 
@@ -154,8 +157,15 @@ impl Watch {
             self.source.clone().ok_or_else(|| vec!["this server has no configuration file".to_owned()])?;
         let read = Arc::clone(&source.read);
         let read = spawn_blocking(move || read()).await;
-        let file =
+        let mut file =
             read.map_err(|_| vec!["a fault in lanboot; please report it with the file".to_owned()])??;
+        // Unchanged settings stay the same value, so that they are in memory once.
+        if file.dhcp == self.file.dhcp {
+            file.dhcp.clone_from(&self.file.dhcp);
+        }
+        if file.targets == self.file.targets {
+            file.targets = Arc::clone(&self.file.targets);
+        }
         let before = Arc::clone(&self.now.borrow());
         let (config, unused) = self.with_changes(&file);
         let mut problems = needs_restart(&before.config, &config);

@@ -125,8 +125,10 @@ impl Targets {
         list: Vec<Target>,
         default: Option<BootAction>,
         ipxe: Option<Arc<str>>,
-        machines: Vec<Machine>,
+        mut machines: Vec<Machine>,
     ) -> Targets {
+        // The table lives long, and a list that was collected may have room for twice as many.
+        machines.shrink_to_fit();
         let places = || machines.iter().enumerate();
         let macs = places().rev().flat_map(|(i, machine)| machine.macs.iter().map(move |mac| (*mac, i)));
         let by_mac = macs.collect();

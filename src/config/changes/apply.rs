@@ -26,6 +26,9 @@ pub struct Applied {
 pub fn apply(file: &Config, changes: &Changes) -> Applied {
     let mut config = file.clone();
     let mut unused = Vec::new();
+    if changes.once.is_empty() && changes.pins.is_empty() {
+        return Applied { config, unused };
+    }
     let mut machines: Vec<Machine> = file.targets.machines().to_vec();
     if let Some(settings) = &file.dhcp
         && !changes.pins.is_empty()
@@ -34,8 +37,8 @@ pub fn apply(file: &Config, changes: &Changes) -> Applied {
     }
     let boots = set_once(&file.targets, changes, &mut machines, &mut unused);
     if machines != file.targets.machines() {
-        let Targets { list, default, ipxe, .. } = &file.targets;
-        config.targets = Targets::new(list.clone(), default.clone(), ipxe.clone(), machines);
+        let Targets { list, default, ipxe, .. } = &*file.targets;
+        config.targets = Arc::new(Targets::new(list.clone(), default.clone(), ipxe.clone(), machines));
     }
     if let Some(settings) = config.dhcp.as_mut().filter(|settings| settings.once != boots) {
         Arc::make_mut(settings).once = boots;

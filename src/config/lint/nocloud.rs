@@ -11,7 +11,7 @@ const NEEDED: [&str; 2] = ["meta-data", "user-data"];
 /// Notes about targets whose command line has `ds=nocloud;s=URL` of this server. `exists` returns whether some client
 /// can get a file of this name, from its own folder or the common one.
 pub fn nocloud_notes(config: &Config, sources: &Sources, exists: impl Fn(&str) -> bool) -> Vec<Problem> {
-    let Targets { list, .. } = &config.targets;
+    let Targets { list, .. } = &*config.targets;
     let notes = list.iter().filter_map(|target| {
         let folder = seed(&target.cmdline, config)?;
         let missing: Vec<String> =
