@@ -119,7 +119,7 @@ mod tests {
         let host_name = mac.map(|_| "x".to_owned());
         let machine = KnownMachine { mac, host_name, ..KnownMachine::default() };
         let (address, server) = ([10, 0, 0, 1].into(), [10, 0, 0, 9].into());
-        Requester { address, server, machine, standing }
+        Requester { address, server, machine, standing, boot_state: BootState::default() }
     }
 
     #[test]

@@ -280,13 +280,13 @@ impl Site {
         let serial = pxe::raspberry_pi_serial(&asker.discover().options);
         let machine =
             KnownMachine { mac: Some(asker.mac), uuid: asker.uuid, serial, ..KnownMachine::default() };
+        let files = self.files.as_ref()?;
         let asker = requester::Requester {
-            address: self.client.into(),
-            server: self.server().into(),
             machine,
             standing: Standing::Certain,
+            ..files.requester(self.client.into(), self.server().into())
         };
-        self.files.as_ref()?.find_and_wait(asked, &asker).ok()
+        files.find_and_wait(asked, &asker).ok()
     }
 }
 

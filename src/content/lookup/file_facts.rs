@@ -57,8 +57,9 @@ impl Files {
             server: server.into(),
             machine,
             standing: Standing::Certain,
+            boot_state,
         };
-        let found = self.find_name(&name, &requester, &folders, &boot_state);
+        let found = self.find_name(&name, &requester, &folders, &requester.boot_state);
         let is_missing = matches!(found, Err(Refusal::NotFound))
             && self.absent.unless_absent(&name, || self.open_in_any_case(&name)).is_none();
         is_missing.then(|| MissingFile { set: sets::set_with(name.as_str()) })

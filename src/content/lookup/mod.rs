@@ -92,8 +92,8 @@ impl Files {
         Files { now: Some(now), ..self }
     }
 
-    /// The targets of the machines and their `once` state, as they are now. Take it once for each request, so that the
-    /// request has the same settings from beginning to end.
+    /// The targets of the machines and their `once` state, as they are now. Take it once for each request, as
+    /// [`Files::requester`] does, so that the request has the same settings from beginning to end.
     fn boot_state(&self) -> BootState {
         match &self.now {
             Some(now) => self.boot_state.with_config(&now.borrow().config),
@@ -122,19 +122,24 @@ impl Files {
         entry.map_or(Ok(false), |entry| boot_state.end_once_of_entry(entry))
     }
 
-    /// Records that the machine at `address` was sent the bytes `part` of the content `name`, whose size is `size`
-    /// bytes. This may end its `once`.
-    pub fn sent(&self, name: &str, part: Range<u64>, size: u64, address: IpAddr) {
+    /// Records that `requester` was sent the bytes `part` of the content `name`, whose size is `size` bytes. This may end
+    /// its `once`, unless that was changed since the request began.
+    pub fn sent(&self, name: &str, part: Range<u64>, size: u64, requester: &Requester) {
         // Most machines have no `once`, so this check avoids the lookups below.
-        let boot_state = self.boot_state();
+        let Requester { machine, boot_state, .. } = requester;
         let has_once = |machine: &Machine| machine.once.is_some() || machine.requested.is_some();
         if !boot_state.targets().machines().iter().any(has_once) {
             return;
         }
         let Ok(name) = BootName::parse(name.as_bytes()) else { return };
-        let requester = self.requester(address, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let is_script = generated::is_script(&name, &requester, &boot_state);
-        boot_state.sent(&SentPart { name: &name, part, size, is_script }, &requester.machine);
+        let current = self.boot_state();
+        let once_of =
+            |entry: Option<&Machine>| entry.map(|entry| (entry.once.clone(), entry.requested.clone()));
+        if once_of(boot_state.machine(machine)) != once_of(current.machine(machine)) {
+            return;
+        }
+        let is_script = generated::is_script(&name, requester, boot_state);
+        boot_state.sent(&SentPart { name: &name, part, size, is_script }, machine);
     }
 
     /// Whether the machine at `address` may have got it by DHCP: a DHCP message said so, or messages contradict each
@@ -173,12 +178,7 @@ impl Files {
 
     /// The machine at `address`, for records; `None` if it is not known, or if several machines may have the address.
     pub fn machine_at(&self, address: IpAddr) -> Option<MachineId> {
-        let machine = self.known.at(address).machine;
-        let boot_state = self.boot_state();
-        let entry = boot_state.machine(&machine);
-        let name = entry.map(|entry| entry.name.as_str()).or(machine.name.as_deref());
-        let id = MachineId { mac: machine.mac, uuid: machine.uuid, client: None, name: name.map(Arc::from) };
-        id.if_known()
+        self.requester(address, IpAddr::V4(Ipv4Addr::UNSPECIFIED)).machine_id()
     }
 
     /// Checks the folder of boot files, and logs when it disappears or comes back.
@@ -186,10 +186,10 @@ impl Files {
         self.catalog.check_folder();
     }
 
-    /// The client at `address`, which sent its request to `server`.
+    /// The client at `address`, which sent its request to `server`, and the settings as they are now.
     pub fn requester(&self, address: IpAddr, server: IpAddr) -> Requester {
         let machines::Found { machine, standing } = self.known.at(address);
-        Requester { address, server, machine, standing }
+        Requester { address, server, machine, standing, boot_state: self.boot_state() }
     }
 
     /// Finds the content for `asked`, the name as the client sent it. The first match counts:
@@ -218,13 +218,13 @@ impl Files {
     /// - the errors of [`Catalog::open_file`].
     pub fn find(&self, asked: &[u8], requester: &Requester) -> Result<Found, Refusal> {
         let generation = self.catalog.generation();
-        let boot_state = self.boot_state();
-        let found = self.find_once(asked, requester, &boot_state);
+        let boot_state = &requester.boot_state;
+        let found = self.find_once(asked, requester, boot_state);
         // The folder may have been replaced during the search.
         if self.catalog.generation() == generation {
             found
         } else {
-            self.find_once(asked, requester, &boot_state)
+            self.find_once(asked, requester, boot_state)
         }
     }
 

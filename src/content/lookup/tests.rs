@@ -219,7 +219,8 @@ fn raspberry_pi_serial_names_find_only_their_own_folder() {
         arch: Some(Arch::RASPBERRY_PI),
         ..Default::default()
     };
-    let requester = Requester { address: ADDRESS, server: SERVER, machine: pi, standing: Standing::Certain };
+    let requester =
+        Requester { machine: pi, standing: Standing::Certain, ..bench.files.requester(ADDRESS, SERVER) };
     let find = |asked: &str| {
         bench.files.find_and_wait(asked.as_bytes(), &requester).map(|found| found.name().to_owned())
     };
@@ -236,10 +237,9 @@ fn generated_text_is_served_like_a_file() {
     let whoami = |bench: &Bench| {
         let mac = "52:54:00:12:34:56".parse().ok();
         let requester = Requester {
-            address: ADDRESS,
-            server: SERVER,
             machine: KnownMachine { mac, ..Default::default() },
             standing: Standing::Certain,
+            ..bench.files.requester(ADDRESS, SERVER)
         };
         let content = bench.files.find_and_wait(br"\lanboot\whoami", &requester).unwrap();
         let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
@@ -309,7 +309,8 @@ fn once_of_a_remote_target_ends_with_its_script() {
                 bench.files.find_and_wait(asked.as_bytes(), &bench.files.requester(ADDRESS, SERVER)).unwrap();
             let (mut bytes, size) = (vec![0; usize::try_from(found.size()).unwrap()], found.size());
             found.read_at(&mut bytes, 0).unwrap();
-            bench.files.sent(found.name(), 0..size, size, ADDRESS);
+            let requester = bench.files.requester(ADDRESS, SERVER);
+            bench.files.sent(found.name(), 0..size, size, &requester);
             String::from_utf8(bytes).unwrap()
         };
         for another in ["01-x", "52-54-00-12-34-57/boot.ipxe", "lanboot/whoami"] {
@@ -318,4 +319,45 @@ fn once_of_a_remote_target_ends_with_its_script() {
         assert!(fetch(&asked).contains("10.0.0.9"), "{asked}");
         assert!(!fetch(&asked).contains("10.0.0.9"), "{asked}: it has had that");
     }
+}
+
+/// A reload in the middle of a request changes neither the text, nor the name in the log, nor the `once` that its end
+/// ends.
+#[test]
+fn a_request_has_the_settings_of_its_start() {
+    use crate::net::served::Served;
+    use crate::net::snapshot::Snapshot;
+    let snapshot = |name: &str, more: &str| {
+        let yaml = format!(
+            "{{dhcp: {{mode: off}}, targets: {{a: {{kernel: a}}, b: {{kernel: b}}}}, machines: [{{name: {name}, \
+             mac: {OWN}, {more}}}]}}"
+        );
+        Arc::new(Snapshot::new(crate::config::load(&yaml).unwrap(), Served::default()))
+    };
+    let Bench { base: _base, files, known } = Bench::with(&["a", "b"]);
+    let (now, receiver) = tokio::sync::watch::channel(snapshot("before", "boot: local, once: a"));
+    let files = files.following(receiver);
+    known.learn(ADDRESS, KnownMachine { mac: OWN.parse().ok(), ..KnownMachine::default() });
+    let text = |requester: &Requester| {
+        let asked = format!("pxelinux.cfg/01-{OWN}");
+        let content = files.find_and_wait(asked.as_bytes(), requester).unwrap();
+        let mut bytes = vec![0; usize::try_from(content.size()).unwrap()];
+        content.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let name = |requester: &Requester| requester.machine_id().and_then(|id| id.name);
+    let begun = files.requester(ADDRESS, SERVER);
+    let first = text(&begun);
+    now.send_replace(snapshot("after", "boot: local, once: b"));
+    assert_eq!(text(&begun), first);
+    assert_eq!(name(&begun).as_deref(), Some("before"));
+    files.sent("a", 0..1, 1, &begun);
+    let next = files.requester(ADDRESS, SERVER);
+    assert_ne!(text(&next), first, "`once` is b now, and a transfer of before does not end it");
+    assert_eq!(name(&next).as_deref(), Some("after"));
+    now.send_replace(snapshot("after", "boot: local, once: a"));
+    let again = files.requester(ADDRESS, SERVER);
+    assert_eq!(text(&again), first, "the transfer ended nothing");
+    files.sent("a", 0..1, 1, &again);
+    assert_ne!(text(&files.requester(ADDRESS, SERVER)), first);
 }

@@ -26,6 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::content::requester::Requester;
 use crate::event::{Event, HttpRefusal, ServerFact};
 use crate::http::{
     Answer, Method, Request, Resource, Status, Validators, answer, as_known_version, media, refusal, target,
@@ -152,10 +153,13 @@ async fn respond(
     let peer = endpoints.peer;
     let began = Instant::now();
     let pace = service.pace(Some(slot));
-    let (content, resource) = match open(request, endpoints, service).await {
+    // One reload may come between the start and the end of a response, which then has the settings of its start.
+    let requester = service.files.requester(peer.ip(), endpoints.server);
+    let (content, resource) = match open(request, &requester, service).await {
         Ok(open) => open,
         Err(reason) => {
-            service.refused(request.target, peer, reason);
+            let name = request.target.to_owned();
+            service.record_of(&requester, Event::HttpRefused { name, peer, reason });
             let (status, why) = status_and_text(reason);
             let bytes = refusal(status, why, Some(request), now());
             return send::bytes(stream, &bytes, pace).await.is_ok();
@@ -168,23 +172,26 @@ async fn respond(
     let file = content.name().to_owned();
     if is_file {
         let count = sent.map_or_else(|stopped| stopped.bytes, |()| wanted);
-        service.files.sent(&file, begin..begin + count, resource.size, peer.ip());
+        service.files.sent(&file, begin..begin + count, resource.size, &requester);
     }
-    service.record(match sent {
-        Ok(()) if is_file => {
-            let took = began.elapsed();
-            Event::HttpSent { file, peer, bytes: wanted, to_end, took }
-        }
-        Ok(()) => Event::HttpAnswered { file, peer, status: status.code() },
-        Err(Stopped { bytes, reason }) => Event::HttpStopped { file, peer, bytes, wanted, reason },
-    });
+    service.record_of(
+        &requester,
+        match sent {
+            Ok(()) if is_file => {
+                let took = began.elapsed();
+                Event::HttpSent { file, peer, bytes: wanted, to_end, took }
+            }
+            Ok(()) => Event::HttpAnswered { file, peer, status: status.code() },
+            Err(Stopped { bytes, reason }) => Event::HttpStopped { file, peer, bytes, wanted, reason },
+        },
+    );
     sent.is_ok()
 }
 
 /// Opens the content that the client gets for the name in `request`.
 async fn open(
     request: &Request<'_>,
-    Endpoints { peer, server }: Endpoints,
+    requester: &Requester,
     service: &Service,
 ) -> Result<(Content, Resource), HttpRefusal> {
     service.admission.check_host(request)?;
@@ -192,8 +199,7 @@ async fn open(
     if name.iter().all(|byte| *byte == b'/') {
         return Err(HttpRefusal::NotFound);
     }
-    let requester = service.files.requester(peer.ip(), server);
-    let content = service.files.find(&name, &requester)?.content().await?;
+    let content = service.files.find(&name, requester)?.content().await?;
     let resource = match &content {
         Content::File(OpenFile { file, size, name, .. }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;

@@ -9,6 +9,7 @@ use httpdate::HttpDate;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::content::lookup::Files;
+use crate::content::requester::Requester;
 use crate::event::{Event, HttpRefusal, Record};
 use crate::http::date;
 use crate::net::quota::Quota;
@@ -82,6 +83,12 @@ impl Service {
 
     pub(super) fn record(&self, event: Event) {
         let machine = event.peer().and_then(|peer| self.files.machine_at(peer.ip()));
+        self.recorder.record(Record { at: self.recorder.now(), interface: None, machine, event });
+    }
+
+    /// Records an event of a request of `requester`.
+    pub(super) fn record_of(&self, requester: &Requester, event: Event) {
+        let machine = requester.machine_id();
         self.recorder.record(Record { at: self.recorder.now(), interface: None, machine, event });
     }
 

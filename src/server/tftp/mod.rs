@@ -6,7 +6,7 @@ pub mod upload;
 mod upload_slots;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -86,14 +86,15 @@ impl Transfers {
         uploads.iter().for_each(|uploads| uploads.report_to(recorder.reporter()));
         let (recorder, sent_by, ports) = (recorder.clone(), files.clone(), settings.ports);
         let record = move |event: Event| {
-            if let Event::TftpSent { file, peer, bytes, .. } = &event {
-                sent_by.sent(file, 0..*bytes, *bytes, peer.ip());
-            }
             // Any host may send datagrams that get no answer, at any rate, so these cost no lookup.
-            let machine = match &event {
+            let requester = match &event {
                 Event::TftpUnanswered { .. } => None,
-                event => event.peer().and_then(|peer| sent_by.machine_at(peer.ip())),
+                event => event.peer().map(|peer| sent_by.requester(peer.ip(), Ipv4Addr::UNSPECIFIED.into())),
             };
+            if let (Event::TftpSent { file, bytes, .. }, Some(requester)) = (&event, &requester) {
+                sent_by.sent(file, 0..*bytes, *bytes, requester);
+            }
+            let machine = requester.and_then(|requester| requester.machine_id());
             recorder.record(Record { at: recorder.now(), interface: None, machine, event });
         };
         let engine = if settings.engine == Engine::Native {

@@ -356,8 +356,9 @@ impl World {
                     matches!(done, DoneReport::WrongMachine | DoneReport::Unknown),
                     "{n} at {address} ends {other}: {done:?}"
                 );
-                self.files.sent(&format!("own{other}/linux"), 0..9, 9, address.into());
-                self.files.sent(&format!("{}/boot.ipxe", hyphens(other)), 0..9, 9, address.into());
+                let requester = self.files.requester(address.into(), SERVER.into());
+                self.files.sent(&format!("own{other}/linux"), 0..9, 9, &requester);
+                self.files.sent(&format!("{}/boot.ipxe", hyphens(other)), 0..9, 9, &requester);
             }
         }
         let machines = self.boot_state.targets().machines();
