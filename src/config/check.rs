@@ -96,6 +96,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         tftp: file.tftp,
         http: file.http,
         web: file.web,
+        syslog: file.syslog,
         log: file.log,
         notes: Vec::new(),
         source_files: Vec::new(),

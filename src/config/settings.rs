@@ -31,6 +31,8 @@ pub struct Config {
     pub http: Option<Http>,
     /// `None` with `web: off`.
     pub web: Option<Web>,
+    /// The UDP and TCP port of the syslog receiver; `None` with `syslog: off`.
+    pub syslog: Option<u16>,
     pub log: Log,
     /// Findings about valid settings that may not do what their author intended.
     pub notes: Vec<Problem>,

@@ -8,12 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, MachineId, Rule, Timestamp};
+use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, MachineId, Rule, Severity, Timestamp};
 
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 pub use reservation::NotKept;
 pub use server::{Reporter, Reports, ServerFact};
+pub use syslog::SyslogDrop;
 pub use tftp::{TransferEnd, TransferStop};
 
 #[macro_use]
@@ -22,6 +23,7 @@ mod http;
 mod reservation;
 mod server;
 mod subject;
+mod syslog;
 mod tftp;
 
 /// One thing that happened. The enum is closed on purpose: nothing outside it can be logged or counted.
@@ -304,6 +306,17 @@ pub enum Event {
         peer: SocketAddr,
         reason: HttpRefusal,
     },
+    /// A machine sent a line to the syslog receiver, as installers and initrds do.
+    Syslog {
+        peer: SocketAddr,
+        severity: Severity,
+        /// The program that logged the line, as the sender names it; empty if it names none.
+        program: String,
+        /// The text, as it came. It may have any characters.
+        text: String,
+    },
+    /// A line that was sent to the syslog receiver, or a connection to it, was dropped.
+    SyslogDropped { peer: SocketAddr, reason: SyslogDrop },
 }
 
 /// The program that sent a DHCP message. The machine that it runs on is in [`Record::machine`].

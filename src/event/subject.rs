@@ -40,7 +40,9 @@ impl Event {
             | Event::HttpSent { .. }
             | Event::HttpAnswered { .. }
             | Event::HttpStopped { .. }
-            | Event::HttpRefused { .. } => None,
+            | Event::HttpRefused { .. }
+            | Event::Syslog { .. }
+            | Event::SyslogDropped { .. } => None,
         }
     }
 
@@ -60,7 +62,9 @@ impl Event {
             | Event::HttpSent { peer, .. }
             | Event::HttpAnswered { peer, .. }
             | Event::HttpStopped { peer, .. }
-            | Event::HttpRefused { peer, .. } => Some(*peer),
+            | Event::HttpRefused { peer, .. }
+            | Event::Syslog { peer, .. }
+            | Event::SyslogDropped { peer, .. } => Some(*peer),
             _ => None,
         }
     }

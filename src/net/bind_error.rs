@@ -51,6 +51,7 @@ const fn program(name: &'static str, uses: &'static [(Protocol, u16)], advice: &
 const DHCP: (Protocol, u16) = (Protocol::Udp, 67);
 const TFTP: (Protocol, u16) = (Protocol::Udp, 69);
 const PROXY: (Protocol, u16) = (Protocol::Udp, 4011);
+const SYSLOG: (Protocol, u16) = (Protocol::Udp, 514);
 const HTTP: (Protocol, u16) = (Protocol::Tcp, 80);
 
 /// If several of these programs run and use a port, the first in this list is the most likely holder. systemd-networkd
@@ -68,6 +69,7 @@ const PROGRAMS: &[Program] = &[
     ),
     program("dhcpd", &[DHCP], "stop it with `systemctl stop isc-dhcp-server`"),
     program("kea-dhcp4", &[DHCP], "stop it with `systemctl stop kea-dhcp4-server`"),
+    program("rsyslogd", &[SYSLOG], "take `imudp` and `imtcp` out of its configuration, in /etc/rsyslog.conf"),
     program("udhcpd", &[DHCP], "stop it"),
     program("in.tftpd", &[TFTP], "stop it with `systemctl stop tftpd-hpa`"),
     program("atftpd", &[TFTP], "stop it with `systemctl stop atftpd`"),

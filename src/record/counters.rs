@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{
-    DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, ServerFact, TransferStop, Unanswered,
-    UploadStop,
+    DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, ServerFact, SyslogDrop, TransferStop,
+    Unanswered, UploadStop,
 };
 
 /// One counter for each kind of message and each reason.
@@ -28,6 +28,9 @@ pub struct Counts {
     pub(super) http_answered: AtomicU64,
     /// Bytes sent by HTTP, by the kinds of [`BYTE_KINDS`].
     pub(super) http_bytes: [AtomicU64; BYTE_KINDS.len()],
+    /// Lines that machines sent to the syslog receiver.
+    pub(super) syslog: AtomicU64,
+    pub(super) syslog_dropped: [AtomicU64; SyslogDrop::ALL.len()],
 }
 
 /// Counters of file requests of one protocol.
@@ -60,6 +63,8 @@ impl Default for Counts {
             size_probes: AtomicU64::new(0),
             http_answered: AtomicU64::new(0),
             http_bytes: zeros(),
+            syslog: AtomicU64::new(0),
+            syslog_dropped: zeros(),
         }
     }
 }
@@ -106,6 +111,8 @@ impl Counts {
             }
             Event::TftpSizeProbe { .. } => add(&self.size_probes, 1),
             Event::HttpAnswered { .. } => add(&self.http_answered, 1),
+            Event::Syslog { .. } => add(&self.syslog, 1),
+            Event::SyslogDropped { reason, .. } => add(&self.syslog_dropped[*reason as usize], 1),
             Event::HttpStopped { file, bytes, reason, .. } => {
                 add(&self.http_bytes[byte_kind(file)], *bytes);
                 add(&self.http.stopped, 1);
@@ -142,6 +149,7 @@ impl Counts {
     pub fn drops(&self) -> Vec<(&'static str, u64)> {
         let mut drops = occurred(DropReason::ALL, DropReason::name, &self.dropped);
         drops.extend(occurred(Unanswered::ALL, Unanswered::name, &self.unanswered));
+        drops.extend(occurred(SyslogDrop::ALL, SyslogDrop::name, &self.syslog_dropped));
         let by_client = [
             HttpRefusal::Browser,
             HttpRefusal::ForeignHost,
@@ -168,6 +176,7 @@ impl Counts {
             ("upload_stopped", occurred(UploadStop::ALL, UploadStop::name, &self.upload_stopped)),
             ("http_refused", occurred(HttpRefusal::ALL, HttpRefusal::name, &self.http_refused)),
             ("http_stopped", occurred(HttpStop::ALL, HttpStop::name, &self.http_stopped)),
+            ("syslog_dropped", occurred(SyslogDrop::ALL, SyslogDrop::name, &self.syslog_dropped)),
             ("server", occurred(ServerFact::ALL, ServerFact::name, &self.server)),
         ];
         let named = |(kind, counts): (&'static str, Vec<(&'static str, u64)>)| {

@@ -139,6 +139,7 @@ impl<'r> Fields<'r> {
             Event::TextFailed { file, .. } => Fields { file: Some(file), ..fields },
             Event::Dropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             Event::TftpUnanswered { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
+            Event::SyslogDropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             event => fields.of_transfer(event),
         }
     }

@@ -3,6 +3,7 @@
 use tracing::Level;
 
 use crate::event::{DropReason, Event, HttpRefusal, Refusal, ServerFact};
+use crate::types::Severity;
 
 /// The level at which `event` is logged.
 pub fn level(event: &Event) -> Level {
@@ -45,6 +46,10 @@ pub fn level(event: &Event) -> Level {
         // A part of a file before its end: iPXE reads a disk image in this way (sanboot), one block at a time.
         Event::HttpSent { to_end: false, .. } => Level::DEBUG,
         Event::HttpRefused { .. } | Event::HttpStopped { .. } => Level::WARN,
+        // An installer logs thousands of lines. Its failures are worth a line.
+        Event::Syslog { severity, .. } if *severity > Severity::ERROR => Level::DEBUG,
+        // Any host may send these at any rate.
+        Event::SyslogDropped { .. } => Level::DEBUG,
         _ => Level::INFO,
     }
 }

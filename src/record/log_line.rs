@@ -232,6 +232,11 @@ fn http_line(record: &Record, peer: &str, event: &Event) -> String {
         Event::HttpRefused { name, reason, .. } => {
             format!("refused {} to {} by HTTP reason={}", escaped(name), peer, reason.name())
         }
+        Event::Syslog { severity, program, text, .. } => {
+            let colon = if program.is_empty() { "" } else { ": " };
+            format!("syslog {peer} {severity} {}{colon}{}", escaped(program), escaped(text))
+        }
+        Event::SyslogDropped { peer, reason } => format!("dropped(syslog) {peer} reason={}", reason.name()),
         event => once_line(record, event),
     }
 }

@@ -107,6 +107,8 @@ impl Kind {
             Event::HttpAnswered { .. } => Kind::new("answered"),
             Event::HttpStopped { .. } => Kind::new("stopped sending by HTTP"),
             Event::HttpRefused { reason, .. } => Kind::because("refused by HTTP", reason.name()),
+            Event::Syslog { .. } => Kind::new("syslog"),
+            Event::SyslogDropped { reason, .. } => Kind::because("dropped", reason.name()),
         }
     }
 

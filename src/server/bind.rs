@@ -23,7 +23,7 @@ use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Start, Watch, out_of_reach};
 use crate::server::web::control::Control;
-use crate::server::{Server, http, web};
+use crate::server::{Server, http, syslog, web};
 use crate::store::LeaseStorage;
 
 impl Server {
@@ -67,6 +67,8 @@ impl Server {
         }
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let (http, tftp) = bind_file_services(config, &parts, &mut summary)?;
+        let syslog = config.syslog.map(syslog::Bound::bind).transpose()?;
+        summary.extend(config.syslog.map(syslog::summary));
         let (reloader, requests) = Reloader::new();
         let (now_of_api, commands) = (now.clone(), parts.commands.clone());
         let (changes, files_of_api) = (start.changes.clone(), parts.files.clone());
@@ -95,6 +97,7 @@ impl Server {
             web: (web, certificate),
             tftp,
             http,
+            syslog,
             watch,
             reloader,
             recorder,

@@ -13,6 +13,7 @@ use crate::net::StartError;
 use crate::net::snapshot::Snapshot;
 use crate::server::dhcp::running::{Dhcp, Parts};
 use crate::server::http::threads::{Bound, Threads};
+use crate::server::syslog::Syslog;
 use crate::server::tftp::{Running, Transfers};
 use crate::server::web::Web;
 
@@ -34,6 +35,8 @@ pub(super) struct Serving {
     pub(super) tftp: Option<Running>,
     /// `None` once the server stops, and for benchmarks.
     pub(super) web: Option<Web>,
+    /// `None` once the server stops.
+    pub(super) syslog: Option<Syslog>,
     /// Services that a reload turned off, until their last transfer ends.
     pub(super) closing: Vec<Service>,
 }
@@ -62,6 +65,9 @@ impl Serving {
         let http = self.http.iter().flat_map(|http| http.refused(snapshot));
         let tftp = self.tftp.iter().flat_map(|tftp| tftp.refused(snapshot));
         let mut problems: Vec<String> = http.chain(tftp).map(|error| error.to_string()).collect();
+        problems.extend(
+            self.syslog.iter().filter_map(|syslog| syslog.refused(snapshot)).map(|error| error.to_string()),
+        );
         problems.extend(self.dhcp.refused(snapshot));
         problems.extend(self.web.iter().flat_map(|web| web.refused(snapshot)));
         if !problems.is_empty() {
@@ -151,6 +157,7 @@ impl Serving {
         let mut refused: Vec<StartError> = self.turn_on_and_off(snapshot).err().into_iter().collect();
         refused.extend(self.dhcp.follow(snapshot).err());
         refused.extend(self.web.iter_mut().flat_map(|web| web.follow(snapshot)));
+        refused.extend(self.syslog.iter_mut().filter_map(|syslog| syslog.follow(snapshot)));
         let recorder = &self.dhcp.parts.recorder;
         if let Some(http) = &mut self.http {
             let (changed, not) = http.follow(snapshot);

@@ -10,6 +10,7 @@ pub mod http;
 pub mod notify;
 pub mod reload;
 mod statistics;
+mod syslog;
 pub mod tftp;
 mod watch;
 pub mod web;
@@ -47,6 +48,7 @@ pub struct Server {
     web: (Option<web::Bound>, Option<Arc<ServerConfig>>),
     tftp: Option<Transfers>,
     http: Option<http::threads::Bound>,
+    syslog: Option<syslog::Bound>,
     /// For the periodic check of their folder.
     files: ServedFiles,
     watch: Watch,
@@ -108,7 +110,10 @@ impl Server {
         }
         let (web, certificate) = self.web;
         let web = web.map(|bound| bound.start(certificate));
-        let mut serving = Serving { dhcp, http, tftp, web, closing: Vec::new() };
+        let Parts { now, files, known, recorder: for_syslog, .. } = dhcp.parts.clone();
+        let known = syslog::Known { now, machines: known, files, recorder: for_syslog };
+        let syslog = Some(syslog::Syslog::start(self.syslog, known)?);
+        let mut serving = Serving { dhcp, http, tftp, web, syslog, closing: Vec::new() };
         let api = self.api;
         let control = self.control.map(|control| tokio::spawn(control.serve()));
         tokio::select! {
@@ -123,6 +128,7 @@ impl Server {
         let ended = async {
             let mut serving = serving.stop_dhcp().await;
             serving.web = None;
+            serving.syslog = None;
             control.inspect(JoinHandle::abort);
             serving.drain(abort).await;
         };

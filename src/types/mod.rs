@@ -12,6 +12,7 @@ pub use kind::{FileKind, Processor};
 pub use machine_id::MachineId;
 pub use network::{HostOrNetwork, Ipv4Network, Ipv4Range, limit_key};
 pub use rule::Rule;
+pub use severity::Severity;
 pub use text::{BadText, Escaped};
 pub use uuid::Uuid;
 
@@ -23,6 +24,7 @@ mod kind;
 mod machine_id;
 mod network;
 mod rule;
+mod severity;
 mod text;
 mod uuid;
 

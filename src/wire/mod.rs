@@ -21,5 +21,6 @@ pub mod names;
 pub mod option;
 pub mod pxe;
 pub mod relay;
+pub mod syslog;
 pub mod tftp;
 pub mod vendor;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lanboot::event::{
-    DropReason, Event, HttpRefusal, HttpStop, Record, Refusal, ServerFact, TransferStop, Unanswered,
-    UploadStop,
+    DropReason, Event, HttpRefusal, HttpStop, Record, Refusal, ServerFact, SyslogDrop, TransferStop,
+    Unanswered, UploadStop,
 };
 use lanboot::record::Recorder;
 use lanboot::types::Timestamp;
@@ -41,6 +41,8 @@ fn every_drop_reason_and_refusal_has_a_test() {
     assert!(stops.is_empty(), "no test for HttpStop {stops:?}");
     let stops = untested("UploadStop", UploadStop::ALL, UploadStop::name);
     assert!(stops.is_empty(), "no test for UploadStop {stops:?}");
+    let drops = untested("SyslogDrop", SyslogDrop::ALL, SyslogDrop::name);
+    assert!(drops.is_empty(), "no test for SyslogDrop {drops:?}");
     let unanswered = untested("Unanswered", Unanswered::ALL, Unanswered::name);
     assert!(unanswered.is_empty(), "no test for Unanswered {unanswered:?}");
 }
@@ -54,6 +56,9 @@ fn events() -> Vec<(&'static str, &'static str, Event)> {
     }
     for reason in Unanswered::ALL.iter().copied() {
         events.push(("Unanswered", reason.name(), Event::TftpUnanswered { peer, reason }));
+    }
+    for reason in SyslogDrop::ALL.iter().copied() {
+        events.push(("SyslogDrop", reason.name(), Event::SyslogDropped { peer, reason }));
     }
     for reason in Refusal::ALL.iter().copied() {
         events.push(("Refusal", reason.name(), Event::TftpRefused { name: file("x"), peer, reason }));

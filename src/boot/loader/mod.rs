@@ -5,5 +5,6 @@
 
 pub mod escape;
 pub mod facts;
+pub mod installer;
 pub mod script;
 pub mod target;

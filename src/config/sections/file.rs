@@ -13,6 +13,7 @@ use crate::config::sections::machines;
 use crate::config::sections::mode;
 use crate::config::sections::option_values::domain_name;
 use crate::config::sections::routers::router;
+use crate::config::sections::syslog;
 use crate::config::sections::targets;
 use crate::config::sections::tftp;
 use crate::config::sections::web;
@@ -68,6 +69,7 @@ pub(in crate::config) fn read(reader: &mut Reader, roots: &[&Node]) -> File {
         tftp: tftp::tftp(reader, fields.get("tftp")),
         http: http::http(reader, fields.get("http")),
         web: web::web(reader, fields.get("web")),
+        syslog: syslog::syslog(reader, fields.get("syslog")),
         log: log(reader, fields.get("log")),
     }
 }

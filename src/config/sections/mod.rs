@@ -17,6 +17,7 @@ pub(in crate::config) mod option_names;
 pub(in crate::config) mod option_values;
 pub(in crate::config) mod options;
 pub(in crate::config) mod routers;
+pub(in crate::config) mod syslog;
 pub(in crate::config) mod targets;
 pub(in crate::config) mod tftp;
 pub(in crate::config) mod web;

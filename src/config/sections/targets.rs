@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::boot::loader::facts;
+use crate::boot::loader::installer::with_log_arguments;
 use crate::boot::loader::script::{ONLY_IPXE, ipxe_problem};
 use crate::boot::loader::target::{BootAction, Machine, Target, Targets, Var};
 use crate::boot::machine_boot::{MachineBoot, is_ipxe_script};
@@ -234,17 +235,23 @@ pub(in crate::config) fn check(reader: &mut Reader, file: &File, machines: Vec<M
             reader.problem(once.id, format!("with `once`, `boot` is {what}: loaders belong in `boot.arch`"));
         }
     }
-    let list = file.targets.iter().filter_map(target_of).collect();
+    let list = file.targets.iter().filter_map(|target| target_of(target, file.syslog)).collect();
     Targets::new(list, file.default.as_ref().map(|at| at.value.clone()), file.boot.ipxe.clone(), machines)
 }
 
-fn target_of(written: &TargetEntry) -> Option<Target> {
+/// The target as it is booted. `syslog` is the port of the receiver.
+fn target_of(written: &TargetEntry, syslog: Option<u16>) -> Option<Target> {
+    let kernel = &written.kernel.as_ref()?.value;
+    let cmdline = written.cmdline.as_ref().map_or("", |line| &line.value);
     Some(Target {
         name: Arc::clone(&written.name),
         title: written.title.clone().unwrap_or_else(|| written.name.to_string()),
-        kernel: Arc::clone(&written.kernel.as_ref()?.value),
+        kernel: Arc::clone(kernel),
         initrd: written.initrd.iter().map(|name| Arc::clone(&name.value)).collect(),
-        cmdline: written.cmdline.as_ref().map_or("", |line| &line.value).into(),
+        cmdline: match syslog.and_then(|port| with_log_arguments(kernel, cmdline, port)) {
+            Some(with) => with.into(),
+            None => cmdline.into(),
+        },
     })
 }
 

@@ -33,6 +33,7 @@ pub(in crate::config) struct File {
     pub(in crate::config) tftp: Option<Tftp>,
     pub(in crate::config) http: Option<Http>,
     pub(in crate::config) web: Option<Web>,
+    pub(in crate::config) syslog: Option<u16>,
     pub(in crate::config) log: Log,
 }
 

@@ -128,6 +128,7 @@ const TOP: &[Key] = &[
     key("tftp", Either(&[Off, Map(Section::Tftp)]), "", "TFTP. `off`: no TFTP."),
     key("http", Either(&[Off, Map(Section::Http)]), "", "The files of `images` over HTTP/1.1. `off`: no HTTP."),
     key("web", Either(&[Off, Map(Section::Web)]), "", "The dashboard, the API and the metrics. `off`: only the control socket has the API."),
+    key("syslog", Either(&[Off, Word(&["on"]), PORT]), "off", "The receiver of log lines of installers and initrds, by UDP and TCP. `on`: port 514. Targets of Debian's and Red Hat's installers log there."),
     key("log", Map(Section::Log), "", "The log."),
 ];
 

@@ -12,10 +12,10 @@ use support::one_at_a_time;
 use super::client::{Site, request};
 
 /// An open event stream.
-struct Events(BufReader<TcpStream>);
+pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
-    fn open(site: &Site, fields: &str) -> Events {
+    pub(super) fn open(site: &Site, fields: &str) -> Events {
         let mut stream = site.connect();
         stream.write_all(request("GET", "/api/v1/events", fields, "").as_bytes()).unwrap();
         let mut events = Events(BufReader::new(stream));
@@ -52,7 +52,7 @@ impl Events {
     }
 
     /// The next event whose data has this `event`, with its id.
-    fn next_of(&mut self, event: &str) -> (String, Value) {
+    pub(super) fn next_of(&mut self, event: &str) -> (String, Value) {
         loop {
             let (id, _, data) = self.next();
             if data["event"] == event {

@@ -6,3 +6,4 @@ mod events;
 mod listen;
 mod routes;
 mod schema;
+mod syslog;

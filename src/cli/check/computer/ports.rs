@@ -112,6 +112,9 @@ fn ports(config: &Config) -> Vec<Port> {
         // The offers of a server name the boot file. Only firmware that ignores it asks on the other port.
         udp(any(settings.ports.proxy), "dhcp.ports.proxy", is_server);
     }
+    if let Some(port) = config.syslog {
+        udp(any(port), "syslog", false);
+    }
     let addresses = |listen: &[Ipv4Addr]| match listen {
         [] => served::find(config).map_or(Vec::new(), |(served, _)| {
             served.interfaces().flat_map(|interface| interface.addresses.to_vec()).collect()

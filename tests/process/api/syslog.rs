@@ -1,0 +1,133 @@
+//! The syslog receiver: lines of installers join their machine in the log and in the API.
+
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::process::Command;
+
+use support::client::Client;
+use support::lab::{Lab, free_tcp_port};
+
+use super::client::Site;
+use super::events::Events;
+
+/// A site whose server receives syslog, and the port.
+fn site(more: &str) -> (Site, u16) {
+    let port = free_tcp_port();
+    (Site::new(&format!("syslog: {port}\n{more}")), port)
+}
+
+/// Sends datagrams from `address`.
+fn send(address: Ipv4Addr, port: u16, lines: &[&[u8]]) {
+    let socket = UdpSocket::bind((address, 0)).unwrap();
+    for line in lines {
+        socket.send_to(line, (Ipv4Addr::LOCALHOST, port)).unwrap();
+    }
+}
+
+#[test]
+fn syslog_lines_join_the_machine_that_has_the_address() {
+    let (site, port) = site("machines: [{name: n1, mac: 02:00:00:00:00:01}]\n");
+    let address = Client::new(&site.lab, 1).lease().expect("a lease");
+    let mut events = Events::open(&site, "");
+    send(address, port, &[b"<27>Nov 30 12:00:00 anaconda[77]: no disk found\0"]);
+    site.serving.wait_for(&format!("syslog {address} n1 err anaconda: no disk found"));
+    let (_, event) = events.next_of("syslog");
+    assert_eq!(event["mac"], "02:00:00:00:00:01", "{event}");
+    assert_eq!((&event["machine"], &event["ip"]), (&"n1".into(), &address.to_string().into()), "{event}");
+    // A line of a system that works is in the API only.
+    send(address, port, &[b"<30>1 2026-11-30T12:00:00Z n1 systemd 1 - - Reached target"]);
+    let (_, event) = events.next_of("syslog");
+    assert!(event["message"].as_str().unwrap().ends_with("info systemd: Reached target"), "{event}");
+    // No machine is known at this address.
+    send(Ipv4Addr::new(127, 99, 0, 9), port, &[b"<3>who am I"]);
+    let (_, event) = events.next_of("syslog");
+    assert!(event["mac"].is_null() && event["message"] == "syslog 127.99.0.9 err who am I", "{event}");
+}
+
+#[test]
+fn syslog_streams_have_both_framings() {
+    let (site, port) = site("");
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(b"<11>d-i: first\n15 <11>d-i: second<11>").unwrap();
+    site.serving.wait_for("syslog 127.0.0.1 err d-i: first");
+    site.serving.wait_for("syslog 127.0.0.1 err d-i: second");
+    stream.write_all(b"d-i: third").unwrap();
+    drop(stream);
+    site.serving.wait_for("syslog 127.0.0.1 err d-i: third");
+}
+
+#[test]
+fn logger_of_util_linux_reaches_the_receiver() {
+    let (site, port) = site("");
+    let port = port.to_string();
+    for (arguments, text) in [
+        (&["--udp", "--rfc3164"][..], "by datagram, old"),
+        (&["--udp", "--rfc5424"], "by datagram, new"),
+        (&["--tcp", "--rfc3164"], "by stream, old"),
+        (&["--tcp", "--rfc5424", "--octet-count"], "by stream, new"),
+    ] {
+        let mut logger = Command::new("logger");
+        logger.args(["--server", "127.0.0.1", "--port", &port, "--priority", "user.err", "--tag", "probe"]);
+        match logger.args(arguments).arg(text).status() {
+            Ok(status) => assert!(status.success(), "{arguments:?}"),
+            Err(error) => {
+                assert!(std::env::var("CI").as_deref() != Ok("true"), "logger: {error}");
+                return;
+            }
+        }
+        site.serving.wait_for(&format!("syslog 127.0.0.1 err probe: {text}"));
+    }
+}
+
+#[test]
+fn hostile_syslog_is_escaped_bounded_and_counted() {
+    let (lab, port) = (Lab::new(), free_tcp_port());
+    lab.write_config(&format!("{}syslog: {port}\nlog: {{level: debug}}\n", lab.config()));
+    let serving = lab.serve(&["serve"]);
+    let long = [&b"<3>"[..], &[b'x'; 9000]].concat();
+    send(Ipv4Addr::LOCALHOST, port, &[b"<3>a\x1b[2J\nforged(eth1) \xff", b"", b"<3>\n", &long]);
+    serving.wait_for("syslog 127.0.0.1 err a\\x1b[2J\\x0aforged(eth1) \\xef\\xbf\\xbd");
+    serving.wait_for("reason=syslog_empty");
+    serving.wait_for("reason=syslog_too_long");
+    // More than the burst of one machine.
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    for _ in 0..20_000 {
+        let _ = socket.send_to(b"<7>x", (Ipv4Addr::LOCALHOST, port));
+    }
+    serving.wait_for("reason=syslog_too_many_lines");
+    let connections: Vec<_> =
+        (0..9).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
+    serving.wait_for("reason=syslog_too_many_connections");
+    drop(connections);
+    // DHCP still answers.
+    Client::new(&lab, 7).lease().expect("a lease");
+}
+
+#[test]
+fn a_reload_turns_syslog_on_moves_it_and_turns_it_off() {
+    let (lab, port, other) = (Lab::new(), free_tcp_port(), free_tcp_port());
+    let serving = lab.serve(&["serve"]);
+    let reload = |port: &str| {
+        lab.write_config(&format!("{}syslog: {port}\n", lab.config()));
+        let output = lab.run(&["reload"]);
+        assert!(output.status.success(), "{output:?}");
+    };
+    reload(&port.to_string());
+    serving.wait_for(&format!("syslog on port {port}"));
+    send(Ipv4Addr::LOCALHOST, port, &[b"<3>one"]);
+    serving.wait_for("syslog 127.0.0.1 err one");
+    reload(&other.to_string());
+    send(Ipv4Addr::LOCALHOST, other, &[b"<3>two"]);
+    serving.wait_for("syslog 127.0.0.1 err two");
+    assert!(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok(), "the old port is free");
+    // A port that another program holds is refused, and the receiver stays where it is.
+    let _holder = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
+    lab.write_config(&format!("{}syslog: {port}\n", lab.config()));
+    let refused = lab.run(&["reload"]);
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    send(Ipv4Addr::LOCALHOST, other, &[b"<3>three"]);
+    serving.wait_for("syslog 127.0.0.1 err three");
+    reload("off");
+    serving.wait_for("syslog is off");
+    assert!(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, other)).is_ok(), "the port is free");
+}
