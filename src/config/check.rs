@@ -41,9 +41,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
     if modes.as_ref().is_some_and(Modes::is_off) && file.tftp.is_none() && file.http.is_none() {
         reader.problem(file.id, "nothing is left to serve: `dhcp.mode`, `tftp` and `http` are off");
     }
-    check_networks(reader, &dhcp.subnets);
-    check_pools(reader, &dhcp.subnets);
-    check_relays(reader, &dhcp.subnets);
+    check_subnets(reader, &dhcp.subnets);
     check_times(reader, dhcp);
     note_lost_default_routes(reader, dhcp);
     check_machines(reader, &file, modes.as_ref());
@@ -101,6 +99,12 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
         notes: Vec::new(),
         source_files: Vec::new(),
     }
+}
+
+fn check_subnets(reader: &mut Reader, subnets: &[SubnetEntry]) {
+    check_networks(reader, subnets);
+    check_pools(reader, subnets);
+    check_relays(reader, subnets);
 }
 
 fn subnet(written: SubnetEntry) -> Option<Subnet> {

@@ -67,8 +67,7 @@ impl Server {
         }
         let sockets = Sockets::bind(config, &parts, &mut warnings)?;
         let (http, tftp) = bind_file_services(config, &parts, &mut summary)?;
-        let syslog = config.syslog.map(syslog::Bound::bind).transpose()?;
-        summary.extend(config.syslog.map(syslog::summary));
+        let syslog = bind_syslog(config, &mut summary)?;
         let (reloader, requests) = Reloader::new();
         let (now_of_api, commands) = (now.clone(), parts.commands.clone());
         let (changes, files_of_api) = (start.changes.clone(), parts.files.clone());
@@ -87,7 +86,6 @@ impl Server {
             summary.splice(0..0, lines);
         }
         let watch = Watch::new(sender, requests, start, wrong);
-        let statistics = Arc::default();
         Ok(Server {
             dhcp,
             files: parts.files.clone(),
@@ -101,7 +99,7 @@ impl Server {
             watch,
             reloader,
             recorder,
-            statistics,
+            statistics: Arc::default(),
             summary,
             warnings,
         })
@@ -128,6 +126,12 @@ fn bind_file_services(
         tftp = Some(transfers);
     }
     Ok((http, tftp))
+}
+
+/// Binds the syslog receiver, if it is on.
+fn bind_syslog(config: &Config, summary: &mut Vec<String>) -> Result<Option<syslog::Bound>, StartError> {
+    summary.extend(config.syslog.map(syslog::summary));
+    config.syslog.map(syslog::Bound::bind).transpose()
 }
 
 /// The settings `file` with the changes of people, and a warning if these cannot be read.

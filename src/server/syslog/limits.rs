@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::event::SyslogDrop;
 use crate::types::limit_key;
@@ -22,6 +22,8 @@ const OF_ONE: Rate = Rate { burst: 2000, per_second: 100 };
 const OF_ALL: Rate = Rate { burst: 20_000, per_second: 2000 };
 /// Maximum number of addresses that are remembered. Those with a full allowance are forgotten first.
 const MAX_ADDRESSES: usize = 4096;
+/// Time between two searches for addresses to forget, because each looks at all of them.
+const FORGET_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of TCP connections, and of those from one address.
 const MAX_CONNECTIONS: (usize, usize) = (512, 8);
 
@@ -60,13 +62,16 @@ impl Allowance {
 pub(super) struct Limits {
     all: Allowance,
     of_one: HashMap<IpAddr, Allowance>,
+    /// When addresses were last forgotten.
+    forgot: Option<Instant>,
     /// The number of open connections of each address.
     connections: HashMap<IpAddr, usize>,
 }
 
 impl Limits {
     pub(super) fn new(now: Instant) -> Limits {
-        Limits { all: Allowance::full(OF_ALL, now), of_one: HashMap::new(), connections: HashMap::new() }
+        let all = Allowance::full(OF_ALL, now);
+        Limits { all, of_one: HashMap::new(), forgot: None, connections: HashMap::new() }
     }
 
     /// Whether a line from `address` may be recorded at `now`.
@@ -76,10 +81,13 @@ impl Limits {
     pub(super) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), SyslogDrop> {
         let address = limit_key(address);
         if self.of_one.len() >= MAX_ADDRESSES && !self.of_one.contains_key(&address) {
-            self.of_one.retain(|_, allowance| {
-                allowance.refill(OF_ONE, now);
-                allowance.left < f64::from(OF_ONE.burst)
-            });
+            if self.forgot.is_none_or(|at| now.saturating_duration_since(at) >= FORGET_PAUSE) {
+                self.forgot = Some(now);
+                self.of_one.retain(|_, allowance| {
+                    allowance.refill(OF_ONE, now);
+                    allowance.left < f64::from(OF_ONE.burst)
+                });
+            }
             if self.of_one.len() >= MAX_ADDRESSES {
                 return Err(SyslogDrop::TooManyInAll);
             }
@@ -122,7 +130,6 @@ impl Limits {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::time::Duration;
 
     use super::*;
 
@@ -155,9 +162,9 @@ mod tests {
         let refused = (0..).find_map(|n| limits.admit(address(n / 5), now).err());
         assert_eq!(refused, Some(SyslogDrop::TooManyInAll));
         let mut limits = Limits::new(now);
-        let later = now + Duration::from_secs(60);
         for n in 0..20_000 {
-            assert_eq!(limits.admit(address(n), if n < 4000 { now } else { later }), Ok(()), "{n}");
+            let later = now + Duration::from_millis(u64::from(n));
+            assert_eq!(limits.admit(address(n), later), Ok(()), "{n}");
             assert!(limits.of_one.len() <= MAX_ADDRESSES);
         }
     }

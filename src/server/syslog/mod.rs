@@ -10,14 +10,13 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
 use tokio::task::JoinHandle;
 
-use crate::content::machines::MachineTable;
-use crate::content::served_files::ServedFiles;
 use crate::event::ServerFact;
 use crate::net::StartError;
 use crate::net::bind_error;
-use crate::net::snapshot::{Now, Snapshot};
-use crate::record::Recorder;
+use crate::net::snapshot::Snapshot;
 use receive::Receiver;
+
+pub(super) use receive::Known;
 
 /// The key of the configuration.
 const KEY: &str = "syslog";
@@ -65,15 +64,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
-}
-
-/// Everything that the receiver needs to know the machines.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) now: Now,
-    pub(super) machines: MachineTable,
-    pub(super) files: ServedFiles,
-    pub(super) recorder: Recorder,
 }
 
 impl Syslog {

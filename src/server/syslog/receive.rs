@@ -10,9 +10,12 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Known;
 use super::limits::Limits;
+use crate::content::machines::MachineTable;
+use crate::content::served_files::ServedFiles;
 use crate::event::{Event, Record, ServerFact, SyslogDrop};
+use crate::net::snapshot::Now;
+use crate::record::Recorder;
 use crate::types::MachineId;
 use crate::wire::syslog::{Frames, MAX_MESSAGE, TooLong, parse};
 
@@ -27,6 +30,15 @@ const MAX_SILENCE: Duration = Duration::from_secs(3600);
 const FAULT_PAUSE: Duration = Duration::from_millis(500);
 /// Size of the buffer of a connection in bytes.
 const BUFFER: usize = 4096;
+
+/// Everything that the receiver needs to know the machines.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Known {
+    pub(in crate::server) now: Now,
+    pub(in crate::server) machines: MachineTable,
+    pub(in crate::server) files: ServedFiles,
+    pub(in crate::server) recorder: Recorder,
+}
 
 /// Records lines. Cheap to clone; clones share the limits.
 #[derive(Clone, Debug)]
@@ -180,11 +192,8 @@ mod tests {
     use tokio::sync::watch::channel;
 
     use super::*;
-    use crate::content::machines::MachineTable;
-    use crate::content::served_files::ServedFiles;
     use crate::net::served::Served;
     use crate::net::snapshot::Snapshot;
-    use crate::record::Recorder;
 
     /// A receiver on a computer that serves 10.0.0.0/24.
     fn receiver() -> Receiver {
