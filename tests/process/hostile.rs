@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use lanboot::wire::dhcp::MessageType;
 use support::client::{Client, resident};
 use support::lab::{self, Lab};
-use support::one_at_a_time;
 use support::world::base;
+use support::{one_at_a_time, one_busy_at_a_time};
 
 #[test]
 fn d_08_and_d_09_memory_stays_flat_under_malformed_packets() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let lab = Lab::new();
     // Without a log line for each message, which would test the pipe instead.
     let serving = lab.serve_silently(&["serve", "--log", "error"]);

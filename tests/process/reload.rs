@@ -13,7 +13,7 @@ use lanboot::wire::dhcp::MessageType;
 use nix::sys::signal::Signal;
 use support::client::Client;
 use support::lab::{Lab, boot, content, free_ports, free_tcp_port, lease};
-use support::one_at_a_time;
+use support::{one_at_a_time, one_busy_at_a_time};
 
 /// More than the kernel buffers by itself.
 const LARGE: u64 = 64 << 20;
@@ -160,7 +160,7 @@ fn a_port_that_is_taken_is_a_problem_of_the_reload() {
 
 #[test]
 fn transfers_of_a_service_that_is_turned_off_come_to_their_end() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let lab = Lab::new();
     File::create(lab.path().join("boot-images/large")).unwrap().set_len(LARGE).unwrap();
     let serving = lab.serve(&["serve"]);
@@ -255,7 +255,7 @@ fn next_block(socket: &UdpSocket, peer: SocketAddr, n: u8) {
 
 #[test]
 fn the_ports_of_tftp_change_and_transfers_go_on() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let lab = large_lab();
     let _serving = lab.serve(&["serve"]);
     let [first, ..] = free_ports();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use support::lab::{Lab, lease};
-use support::one_at_a_time;
+use support::{one_at_a_time, one_busy_at_a_time};
 
 /// Time in which ordinary clients must get their answer.
 const PROMPT: Duration = Duration::from_secs(1);
@@ -186,7 +186,7 @@ fn s_08_the_same_request_again_is_rendered_once() {
 
 #[test]
 fn s_08_check_reports_templates_that_are_too_much() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let lab = lab(&bad());
     let checked = lab.run(&["check"]);
     let text = String::from_utf8_lossy(&checked.stderr).into_owned();

@@ -75,10 +75,17 @@ pub fn test_name(module_path: &str, function: &str) -> String {
     }
 }
 
-/// Held by tests that keep the cores busy or count the resources of the whole process, and by tests that measure times
-/// of a few seconds or less. In each binary one such test runs at a time. All other tests run beside it.
+/// Held by tests that count the resources of the whole process, and by tests that measure times of a few seconds or
+/// less. In each binary one such test runs at a time. All other tests run beside it.
 pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     // A test that failed while it held the lock leaves no state that matters.
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held by tests that keep the cores busy for long and measure no short times. In each binary one such test runs at a
+/// time, beside one of [`one_at_a_time`].
+pub fn one_busy_at_a_time() -> MutexGuard<'static, ()> {
+    static BUSY: Mutex<()> = Mutex::new(());
+    BUSY.lock().unwrap_or_else(PoisonError::into_inner)
 }

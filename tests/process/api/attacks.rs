@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use lanboot::api::endpoints::{Access, ENDPOINTS};
 use support::client::{Client, resident};
 use support::lab::PATIENCE;
-use support::one_at_a_time;
+use support::{one_at_a_time, one_busy_at_a_time};
 
 use super::client::{Site, answer, request};
 
@@ -82,7 +82,7 @@ fn w_01_a_lost_token_never_opens_the_api() {
 
 #[test]
 fn w_05_wrong_tokens_and_long_requests_take_neither_memory_nor_log() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let site = Site::new("");
     let token = site.token();
     let (memory, log) = (resident(&site.serving), site.serving.log_bytes());
@@ -127,7 +127,7 @@ fn w_05_wrong_tokens_and_long_requests_take_neither_memory_nor_log() {
 
 #[test]
 fn d_17_slow_and_idle_connections_end() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let site = Site::new("");
     let mut held: Vec<TcpStream> = Vec::new();
     for n in 0..80 {

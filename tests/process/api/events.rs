@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::client::{Client, resident};
 use support::lab::PATIENCE;
-use support::one_at_a_time;
+use support::one_busy_at_a_time;
 
 use super::client::{Site, request};
 
@@ -134,7 +134,7 @@ fn too_many_streams_are_refused() {
 
 #[test]
 fn readers_that_stop_take_bounded_memory() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let site = Site::new("");
     Client::new(&site.lab, 1).lease().expect("a lease");
     let stopped: Vec<Events> = (0..8).map(|_| Events::open(&site, "")).collect();

@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use support::client::{Client, resident};
 use support::lab::{Lab, Serving, content};
-use support::one_at_a_time;
+use support::{one_at_a_time, one_busy_at_a_time};
 
 /// Option 12, the host name that a client sends.
 const HOST_NAME: u8 = 12;
@@ -120,7 +120,7 @@ fn w_04_every_route_besides_the_files_is_known() {
 
 #[test]
 fn w_05_a_body_of_a_gibibyte_is_refused_early_and_takes_no_memory() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
     let before = resident(&serving);

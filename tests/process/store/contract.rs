@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lanboot::lease::{Holder, Lease, State};
 use lanboot::store::{ClockMark, LeaseReader, LeaseStore, MemoryStore, SqliteStore, Uptime};
 use lanboot::types::{ClientId, MacAddr, Timestamp, Uuid};
-use support::one_at_a_time;
+use support::{one_at_a_time, one_busy_at_a_time};
 
 fn lease(n: u8, until: u64) -> Lease {
     Lease {
@@ -245,7 +245,7 @@ fn commit_without_end(state: &Path) -> ! {
 
 #[test]
 fn f_01_f_02_kill_9_loses_nothing_that_was_reported_and_tears_no_commit() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     const ROUNDS: u32 = 20;
     if let Some(state) = role() {
         commit_without_end(&state);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use lanboot::lease::{Holder, Lease, State};
 use lanboot::store::{ClockMark, LeaseReader, LeaseStore, SqliteStore};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
-use support::one_at_a_time;
+use support::one_busy_at_a_time;
 
 /// Bytes of a page, of the log's header and of a frame's header.
 const PAGE: usize = 1024;
@@ -226,7 +226,9 @@ fn in_threads<T: Sync>(cases: &[T], case: impl Fn(&T) -> Option<String> + Sync) 
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(one) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            failures.lock().unwrap().extend(case(one));
+            // Before the lock is taken, so that the threads do not wait for each other.
+            let failure = case(one);
+            failures.lock().unwrap().extend(failure);
         }
     };
     std::thread::scope(|scope| {
@@ -239,7 +241,7 @@ fn in_threads<T: Sync>(cases: &[T], case: impl Fn(&T) -> Option<String> + Sync) 
 
 #[test]
 fn s_05_no_damage_to_any_file_loses_a_lease_silently() {
-    let _alone = one_at_a_time();
+    let _busy = one_busy_at_a_time();
     let history = history();
     let sites = [("killed", &history.killed), ("moved", &history.moved), ("stopped", &history.stopped)];
     let mut cases = Vec::new();
