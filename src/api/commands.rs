@@ -1,5 +1,5 @@
-//! Requests of a person that the DHCP loop carries out between two messages, so that none changes the lease book in the
-//! middle of a decision. Routes send them, and `server/dhcp/commands.rs` receives them.
+//! Commands that the DHCP loop carries out between two messages, so that none changes the lease book in the middle of a
+//! decision. Routes and `server/watchdog.rs` send them, and `server/dhcp/commands.rs` receives them.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +32,8 @@ pub enum Command {
     Release(Release),
     /// Log the use of the pools.
     Statistics,
+    /// Answer, to show that the loop does not hang.
+    Ping(oneshot::Sender<()>),
     /// Report the use of the pools, in the order of `dhcp.subnets`.
     Usage(oneshot::Sender<Vec<SubnetUsage>>),
     /// Report the addresses that the machine with this MAC has a lease of.

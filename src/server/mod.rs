@@ -13,6 +13,7 @@ mod statistics;
 mod syslog;
 pub mod tftp;
 mod watch;
+mod watchdog;
 pub mod web;
 
 use std::convert::Infallible;
@@ -124,6 +125,7 @@ impl Server {
             never = api.follow() => match never {},
             never = statistics::follow(&self.statistics, &recorder, &commands) => match never {},
             never = watch_folder(self.files) => match never {},
+            never = watchdog::follow(&commands) => match never {},
         }
         let ended = async {
             let mut serving = serving.stop_dhcp().await;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -50,7 +51,7 @@ impl Disk {
         None
     }
 
-    fn filler(&self) -> std::path::PathBuf {
+    fn filler(&self) -> PathBuf {
         self.0.path().join("filler")
     }
 
@@ -134,7 +135,7 @@ fn f_04_a_full_disk_under_the_real_server() {
 }
 
 /// The library that makes syncs fail or block, built in the lab's folder.
-fn build_shim(lab: &Lab) -> std::path::PathBuf {
+fn build_shim(lab: &Lab) -> PathBuf {
     let shim = lab.path().join("eio.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/eio.c");
     let built =
@@ -630,4 +631,59 @@ fn d_17_connections_held_open_take_sixteen_descriptors_and_no_lease() {
     drop(held);
     let released = lab.run(&["leases", "release", &address.to_string()]);
     assert!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+}
+
+/// A socket at which the server's keep-alives arrive, as systemd reads them.
+fn keep_alives(lab: &Lab) -> (UnixDatagram, PathBuf) {
+    let path = lab.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(lab::PATIENCE)).unwrap();
+    (socket, path)
+}
+
+/// Waits for the next keep-alive. False if none arrives in time.
+fn is_alive(socket: &UnixDatagram) -> bool {
+    let mut bytes = [0; 4096];
+    while let Ok(length) = socket.recv(&mut bytes) {
+        if bytes[..length].split(|byte| *byte == b'\n').any(|line| line == b"WATCHDOG=1") {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn f_17_a_server_that_hangs_sends_no_keep_alives() {
+    if !support::need("cc", "gcc") {
+        return;
+    }
+    let lab = Lab::new();
+    let ((socket, notify), shim) = (keep_alives(&lab), build_shim(&lab));
+    let [slow, hang] = ["slow", "hang"].map(|name| lab.path().join(name));
+    let time = Path::new("400000");
+    let variables = [("WATCHDOG_USEC", time), ("NOTIFY_SOCKET", &notify), ("LD_PRELOAD", &shim)];
+    let serving = lab.serve_with(&[&variables[..], &[("SLOW", &slow), ("HANG", &hang)]].concat());
+    let mut client = Client::new(&lab, 1);
+    let address = client.lease().expect("a lease");
+    assert!(is_alive(&socket) && is_alive(&socket));
+
+    // A slow disk is no hang: only new leases wait for it.
+    fs::write(&slow, "").unwrap();
+    let mut new = Client::new(&lab, 2);
+    assert!(new.lease().is_none(), "it waits for the disk");
+    assert!((0..5).all(|_| is_alive(&socket)));
+    fs::remove_file(&slow).unwrap();
+
+    fs::write(&hang, "").unwrap();
+    let _ = client.renew(address);
+    // The keep-alives that were sent before are read first.
+    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    let began = Instant::now();
+    while is_alive(&socket) {
+        assert!(began.elapsed() < lab::PATIENCE, "the loop that hangs answers");
+    }
+    fs::remove_file(&hang).unwrap();
+    socket.set_read_timeout(Some(lab::PATIENCE)).unwrap();
+    assert!(is_alive(&socket), "the loop goes on");
+    drop(serving);
 }

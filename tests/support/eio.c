@@ -1,11 +1,12 @@
 /* Makes one sync fail: the next one after the file that EIO_ONCE names was made. Makes the file that EIO_RETRIED names
-   if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists. For
-   LD_PRELOAD, by tests/process/faults.rs. */
+   if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists, and each
+   thread that receives datagrams while the file that HANG names exists. For LD_PRELOAD, by tests/process/faults.rs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static volatile int failed = -1;
@@ -28,6 +29,15 @@ static int sync_or_fail(const char *name, int fd)
 int fdatasync(int fd) { return sync_or_fail("fdatasync", fd); }
 
 int fsync(int fd) { return sync_or_fail("fsync", fd); }
+
+int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags, struct timespec *timeout)
+{
+    const char *hang = getenv("HANG");
+    while (hang && access(hang, F_OK) == 0)
+        usleep(10000);
+    return ((int (*)(int, struct mmsghdr *, unsigned int, int, struct timespec *))dlsym(RTLD_NEXT, "recvmmsg"))(
+        fd, messages, count, flags, timeout);
+}
 
 int close(int fd)
 {

@@ -186,6 +186,10 @@ impl DhcpServer {
             Command::Statistics => {
                 log_subnets(&self.engine.book, &self.engine.settings, self.clock.now());
             }
+            Command::Ping(reply) => {
+                // The watchdog may have stopped waiting.
+                let _ = reply.send(());
+            }
             Command::Usage(reply) => {
                 // The client may have disconnected.
                 let _ = reply.send(subnet_usage(&self.engine.book, &self.engine.settings, self.clock.now()));
