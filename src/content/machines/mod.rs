@@ -170,7 +170,7 @@ impl MachineTable {
     }
 
     /// Records that `lease` was released. A RELEASE may be forged, so its machine stays a possible holder for a while.
-    pub fn released(&self, lease: &Lease) {
+    pub fn record_release(&self, lease: &Lease) {
         if lease.state != State::Released {
             return;
         }
@@ -187,7 +187,7 @@ impl MachineTable {
 
     /// Records a client's message to the boot service on port 4011, which must come from the address that it states. It
     /// is only a hint where lanboot assigns the addresses, because the lease book knows better.
-    pub fn asked_boot_service(
+    pub fn record_boot_service_request(
         &self,
         message: &Message,
         (identity, entry): (&Identity, Option<&Machine>),

@@ -175,7 +175,7 @@ fn an_expired_lease_identifies_no_machine() {
         state: State::Released,
         until: Timestamp(0),
     };
-    known.released(&released);
+    known.record_release(&released);
     let ends = known.tables().leases[&AT][0].ends.unwrap();
     assert!(ends <= Instant::now() + Duration::from_secs(60), "a RELEASE extends no lease");
     give(&known, lease(3, 60));

@@ -239,7 +239,7 @@ impl Engine {
             Decision::Answer { change, reply, route, wait, event } => {
                 self.warn_of_reservation(request, Some(reply.yiaddr), now, out);
                 request.server = request.server_for(reply.yiaddr, &self.settings);
-                outside.machines.answered(request, (&reply, change.as_ref()), &self.book, now);
+                outside.machines.observe_answer(request, (&reply, change.as_ref()), &self.book, now);
                 let looping =
                     loop_guard::count_reply(&mut self.observed().guard, request, &event, &self.settings, now);
                 out.extend(looping.map(|event| Effect::Record(context.record(event))));
@@ -264,7 +264,7 @@ impl Engine {
                 }
             }
             Decision::Quiet { lease, event } => {
-                outside.machines.released(&lease);
+                outside.machines.observe_release(&lease);
                 self.store_quietly(lease, context.record(event), outside, out);
             }
             Decision::Silent { reason, change } => {

@@ -37,7 +37,7 @@ pub struct MissingFile {
 /// are calls instead of effects because they read the request and the book, which an effect would have to copy.
 pub trait AddressObserver {
     /// `request` is answered with this reply and this change, which is not in `book` yet.
-    fn answered(
+    fn observe_answer(
         &self,
         request: &Request<'_>,
         given: (&Message, Option<&LeaseChange>),
@@ -46,10 +46,15 @@ pub trait AddressObserver {
     );
 
     /// `lease` ends.
-    fn released(&self, lease: &Lease);
+    fn observe_release(&self, lease: &Lease);
 
     /// A client was sent its boot file without an address.
-    fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival);
+    fn observe_boot_service_request(
+        &self,
+        message: &Message,
+        who: (&Identity, Option<&Machine>),
+        arrival: &Arrival,
+    );
 
     /// A client took an address from another server.
     fn observe_client_choice(&self, message: &Message, taken: &ClientChoice<'_>);
@@ -60,9 +65,16 @@ pub trait AddressObserver {
 
 /// An observer that ignores everything.
 impl AddressObserver for () {
-    fn answered(&self, _: &Request<'_>, _: (&Message, Option<&LeaseChange>), _: &LeaseBook, _: Timestamp) {}
-    fn released(&self, _: &Lease) {}
-    fn asked_boot_service(&self, _: &Message, _: (&Identity, Option<&Machine>), _: &Arrival) {}
+    fn observe_answer(
+        &self,
+        _: &Request<'_>,
+        _: (&Message, Option<&LeaseChange>),
+        _: &LeaseBook,
+        _: Timestamp,
+    ) {
+    }
+    fn observe_release(&self, _: &Lease) {}
+    fn observe_boot_service_request(&self, _: &Message, _: (&Identity, Option<&Machine>), _: &Arrival) {}
     fn observe_client_choice(&self, _: &Message, _: &ClientChoice<'_>) {}
     fn observe_server_message(&self, _: &ServerMessage) {}
 }

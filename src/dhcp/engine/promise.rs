@@ -85,13 +85,13 @@ impl Engine {
             };
         }
         let lease = promise.lease.clone();
-        promise.ended.iter().for_each(|ended| machines.released(ended));
+        promise.ended.iter().for_each(|ended| machines.observe_release(ended));
         // If the lease passes from one network card of a machine to another, the former card does not use it any more.
         let passes = |b: &&Binding| b.state == State::Leased && !b.holder.is_same_machine(&lease.holder);
         let card = self.book.binding(lease.address).filter(passes);
         if let Some(binding) = card {
             let former = Lease { holder: binding.holder.clone(), state: State::Released, ..lease.clone() };
-            machines.released(&former);
+            machines.observe_release(&former);
         }
         self.book.apply(&match promise.ended.is_empty() {
             true => LeaseChange::Store(lease),
@@ -145,7 +145,7 @@ impl Engine {
         if self.room() == 0 {
             return false;
         }
-        machines.released(lease);
+        machines.observe_release(lease);
         self.book.apply(&LeaseChange::Store(lease.clone()));
         self.guarantee(lease, None);
         self.waiting += 1;

@@ -45,7 +45,11 @@ impl Engine {
         look_up_size(outside.files, request.boot.as_mut(), message);
         match decide(&request, &settings) {
             Decision::Answer { reply, route, wait, event, .. } => {
-                outside.machines.asked_boot_service(message, (&request.identity, request.machine), arrival);
+                outside.machines.observe_boot_service_request(
+                    message,
+                    (&request.identity, request.machine),
+                    arrival,
+                );
                 let looping =
                     loop_guard::count_boot_reply(&mut self.observed().guard, &request, &settings, now);
                 out.extend(looping.map(|event| Effect::Record(context.record(event))));

@@ -25,28 +25,28 @@ impl DelayedSender {
     pub fn start(recorder: Recorder) -> io::Result<DelayedSender> {
         let (queue, waiting) = sync_channel(MAX_WAITING);
         let records = recorder.clone();
-        thread::Builder::new().name("later".to_owned()).spawn(move || work(&waiting, &records))?;
+        thread::Builder::new().name("dhcp-delayed".to_owned()).spawn(move || work(&waiting, &records))?;
         Ok(DelayedSender { queue, recorder })
     }
 
-    /// Sends `departure` after `wait`; a zero wait sends it immediately. All nonzero waits must be equal, because the
+    /// Sends `reply` after `wait`; a zero wait sends it immediately. All nonzero waits must be equal, because the
     /// thread sends in the order of the queue.
-    pub fn send(&self, departure: DelayedReply, wait: Duration) {
+    pub fn send(&self, reply: DelayedReply, wait: Duration) {
         if wait.is_zero() {
-            return departure.send(&self.recorder);
+            return reply.send(&self.recorder);
         }
-        if let Err(refused) = self.queue.try_send((Instant::now() + wait, departure)) {
-            let (std::sync::mpsc::TrySendError::Full((_, departure))
-            | std::sync::mpsc::TrySendError::Disconnected((_, departure))) = refused;
-            self.recorder.record_now(departure.record.dropped(DropReason::Overload));
+        if let Err(refused) = self.queue.try_send((Instant::now() + wait, reply)) {
+            let (std::sync::mpsc::TrySendError::Full((_, reply))
+            | std::sync::mpsc::TrySendError::Disconnected((_, reply))) = refused;
+            self.recorder.record_now(reply.record.dropped(DropReason::Overload));
         }
     }
 }
 
 fn work(waiting: &Receiver<(Instant, DelayedReply)>, recorder: &Recorder) {
-    for (due, departure) in waiting {
+    for (due, reply) in waiting {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        departure.send(recorder);
+        reply.send(recorder);
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
         client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, client.local_addr().unwrap().port());
         let sender = Sender::Udp(Arc::new(socket));
-        let departure = |text: &[u8]| DelayedReply {
+        let reply = |text: &[u8]| DelayedReply {
             sender: sender.clone(),
             reply: Outgoing {
                 payload: text.to_vec(),
@@ -88,14 +88,14 @@ mod tests {
             }),
         };
         let recorder = Recorder::default();
-        let later = DelayedSender::start(recorder.clone()).unwrap();
+        let delayed = DelayedSender::start(recorder.clone()).unwrap();
         let begun = Instant::now();
         // The thread takes one reply out of the queue, so one more fits.
         let more = 3;
         for _ in 0..MAX_WAITING + 1 + more {
-            later.send(departure(b"late"), WAIT);
+            delayed.send(reply(b"late"), WAIT);
         }
-        later.send(departure(b"now"), Duration::ZERO);
+        delayed.send(reply(b"now"), Duration::ZERO);
         let mut bytes = [0; 16];
         let received = client.recv(&mut bytes).map(|len| bytes[..len].to_vec()).unwrap();
         assert_eq!((&received[..], begun.elapsed() < WAIT), (&b"now"[..], true));

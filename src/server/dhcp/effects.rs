@@ -37,7 +37,7 @@ impl DhcpServer {
     /// Calls `step` with the engine and a message, then carries out the effects. A panic in `step` must not stop other
     /// messages: it is caught and counted as `DropReason::Fault`. The effects from before the panic are carried out
     /// too, because the book already has their changes.
-    pub(super) fn drive(
+    pub(super) fn run_engine(
         &mut self,
         (bytes, envelope): (&[u8], Envelope),
         out: &mut Outbox,
@@ -124,7 +124,7 @@ impl DhcpServer {
                 }
                 out.promises.push(promise);
             }
-            // Only `carry_out` receives these, because they need the message.
+            // Only `perform` handles these, because they need the message.
             Effect::CheckAddress { .. }
             | Effect::AskHolder { .. }
             | Effect::CheckDecline { .. }
@@ -176,7 +176,7 @@ impl DhcpServer {
             out.replies.push(delivery);
         } else {
             let Delivery { reply, record } = delivery;
-            self.proxy.later.send(DelayedReply::after(wait, self.sender(), reply, record), wait);
+            self.proxy.delayed.send(DelayedReply::after(wait, self.sender(), reply, record), wait);
         }
     }
 }

@@ -67,7 +67,7 @@ impl FileFacts for ServedFiles {
 }
 
 impl AddressObserver for MachineTable {
-    fn answered(
+    fn observe_answer(
         &self,
         request: &Request<'_>,
         given: (&Message, Option<&LeaseChange>),
@@ -77,12 +77,17 @@ impl AddressObserver for MachineTable {
         MachineTable::record_answer(self, request, given, book, now);
     }
 
-    fn released(&self, lease: &Lease) {
-        MachineTable::released(self, lease);
+    fn observe_release(&self, lease: &Lease) {
+        MachineTable::record_release(self, lease);
     }
 
-    fn asked_boot_service(&self, message: &Message, who: (&Identity, Option<&Machine>), arrival: &Arrival) {
-        MachineTable::asked_boot_service(self, message, who, arrival);
+    fn observe_boot_service_request(
+        &self,
+        message: &Message,
+        who: (&Identity, Option<&Machine>),
+        arrival: &Arrival,
+    ) {
+        MachineTable::record_boot_service_request(self, message, who, arrival);
     }
 
     fn observe_client_choice(&self, message: &Message, taken: &ClientChoice<'_>) {

@@ -74,7 +74,7 @@ pub struct DhcpServer {
     pub renewals: Renewals,
     /// The clock that lease times refer to.
     pub clock: Clock,
-    /// Commands from the control socket.
+    /// Commands of the API and of the watchdog.
     pub commands: Commands,
     /// Finds the sizes of boot files, if files are served.
     pub files: ServedFiles,
@@ -208,7 +208,7 @@ impl DhcpServer {
         let now = self.clock.now();
         let mut out = Outbox::new();
         for message in inbox.iter() {
-            self.drive(message, &mut out, |engine, (bytes, arrival), outside, effects| {
+            self.run_engine(message, &mut out, |engine, (bytes, arrival), outside, effects| {
                 engine.handle(bytes, arrival, outside, now, effects);
             });
         }

@@ -74,7 +74,7 @@ impl DhcpServer {
     ) {
         let (now, heard) = (self.clock.now(), heard.map(Into::into));
         let mut out = Outbox::new();
-        self.drive((&waiting.bytes, waiting.envelope), &mut out, |engine, message, outside, effects| {
+        self.run_engine((&waiting.bytes, waiting.envelope), &mut out, |engine, message, outside, effects| {
             engine.checked((address, heard), message, outside, now, effects);
         });
         self.send(out);
@@ -91,11 +91,11 @@ impl DhcpServer {
         let probe = DeclineProbe { client_answers, other: other.map(Into::into), from_client };
         let mut out = Outbox::new();
         self.engine.decline_ended(address);
-        self.drive((&bytes, envelope), &mut out, |engine, message, outside, effects| {
+        self.run_engine((&bytes, envelope), &mut out, |engine, message, outside, effects| {
             engine.declined(probe, message, outside, now, effects);
         });
         if let Some(WaitingMessage { bytes, envelope }) = next {
-            self.drive((&bytes, envelope), &mut out, |engine, message, outside, effects| {
+            self.run_engine((&bytes, envelope), &mut out, |engine, message, outside, effects| {
                 engine.resume(message, outside, now, effects);
             });
         }

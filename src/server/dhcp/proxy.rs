@@ -48,7 +48,7 @@ pub struct Proxy {
     /// The clock of the engine. The DHCP loop uses the same time.
     pub clock: Clock,
     /// Delays replies that would otherwise come too early.
-    pub later: DelayedSender,
+    pub delayed: DelayedSender,
     pub recorder: Recorder,
 }
 
@@ -131,7 +131,7 @@ impl Proxy {
             return self.drop(envelope.interface, DropReason::NotServed);
         };
         let arrival = arrival(place, envelope, boot_service);
-        self.drive(settings, envelope.interface, sender, |engine, outside, effects| {
+        self.run_engine(settings, envelope.interface, sender, |engine, outside, effects| {
             engine.handle(bytes, &arrival, outside, self.clock.now(), effects);
         });
     }
@@ -141,7 +141,7 @@ impl Proxy {
         let snapshot = Arc::clone(&self.now.borrow());
         let Some((settings, place)) = place(&snapshot, envelope.interface) else { return };
         let arrival = arrival(place, envelope, false);
-        self.drive(settings, envelope.interface, sender, |engine, outside, effects| {
+        self.run_engine(settings, envelope.interface, sender, |engine, outside, effects| {
             let by = (datagram.source, datagram.from);
             engine.handle_server_message(datagram.payload, by, &arrival, outside, self.clock.now(), effects);
         });
@@ -154,7 +154,7 @@ impl Proxy {
 
     /// Calls `step` with the engine, which decides by `settings`, then carries out the effects. A panic in `step` must
     /// not stop other messages: it is caught and counted as `DropReason::Fault`.
-    fn drive(
+    fn run_engine(
         &self,
         settings: &Arc<Settings>,
         interface: u32,
@@ -183,7 +183,7 @@ impl Proxy {
             Effect::Record(record) => self.recorder.record(record),
             Effect::Send { reply, wait, record } => {
                 let (sender, reply) = (sender.clone(), outgoing(&reply, interface, Instant::now()));
-                self.later.send(DelayedReply::after(wait, sender, reply, record), wait);
+                self.delayed.send(DelayedReply::after(wait, sender, reply, record), wait);
             }
             // These concern leases, and this engine gives none.
             Effect::Store(_)

@@ -118,10 +118,10 @@ impl Sockets {
     ) -> Result<Option<Ready>, StartError> {
         let Some(settings) = &config.dhcp else { return Ok(None) };
         let Parts { now, files, known, recorder, storage, commands, .. } = parts.clone();
-        let later = DelayedSender::start(recorder.clone())
+        let delayed = DelayedSender::start(recorder.clone())
             .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
         let (engine, senders, clock) = (boot_engine(settings), Senders::default(), recorder.clock());
-        let proxy = Arc::new(Proxy { engine, now, files, known, senders, clock, later, recorder });
+        let proxy = Arc::new(Proxy { engine, now, files, known, senders, clock, delayed, recorder });
         let mut server = None;
         if let Some(bound) = self.server {
             commands.connect(Some(bound.commands()));

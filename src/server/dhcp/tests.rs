@@ -51,7 +51,7 @@ impl Bench {
             known: MachineTable::default(),
             senders: Default::default(),
             clock: Clock::start(),
-            later: DelayedSender::start(recorder.clone()).unwrap(),
+            delayed: DelayedSender::start(recorder.clone()).unwrap(),
             recorder: recorder.clone(),
         };
         let server = DhcpServer {

@@ -138,7 +138,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     pub fn run(&mut self) {
         while !self.stopping {
             // A panic in the handling of one packet must not end all transfers and the server.
-            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            let turn = catch_unwind(AssertUnwindSafe(|| self.handle_events()));
             if let Ok(Err(error)) = turn {
                 let text = format!("the TFTP server cannot wait for packets: {error}");
                 (self.service.record)(Event::Server { fact: ServerFact::CannotListen, text });
@@ -152,7 +152,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     }
 
     /// Waits for events and handles them.
-    fn turn(&mut self) -> nix::Result<()> {
+    fn handle_events(&mut self) -> nix::Result<()> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let count = match self.wait(&mut events) {
             Err(Errno::EINTR) => 0,
