@@ -22,7 +22,7 @@
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
 //! | [`record`] | events → log lines, counters and subscribers | types, event, store |
 //! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |
-//! | [`api`] | the routes of the control socket and the web listener | types, event, lease, boot, dhcp, config, store, images, net, record, content |
+//! | [`api`] | the routes of the control socket and the web listener | types, event, journey, lease, boot, dhcp, config, store, images, net, record, content |
 //! | [`privileges`] | gives up the rights of root: user, capabilities, Landlock | boot, config, store, net, api |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |

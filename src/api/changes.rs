@@ -156,6 +156,7 @@ pub(super) async fn set_once(
         NotChanged::Refused(Refused::Wrong(why)) => ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, why),
         other => not_changed(other),
     })?;
+    api.expect(&named);
     api.recorder.server(ServerFact::ChangeMade, format!("once {target} of {} is set", shown(&named)));
     Ok(Json(OnceView { machine: MachineView::of(&named), target }))
 }
@@ -255,12 +256,20 @@ pub(super) async fn wake(State(api): State<Api>, Segment(machine): Segment<Strin
         let why = failed.unwrap_or_else(|| "no interface is served".to_owned());
         return Err(ApiError::unavailable(format!("cannot send the magic packet: {why}")));
     }
+    api.expect(&named);
     let line = format!("wake {} is sent from {}", shown(&named), sent.join(", "));
     api.recorder.server(ServerFact::ChangeMade, line);
     Ok(Json(WakeView { machine: MachineView::of(&named), interfaces: sent }))
 }
 
 impl Api {
+    /// The machine is expected to ask from now on. If it does not, it boots its disk.
+    fn expect(&self, named: &NamedMachine) {
+        let now = self.recorder.now();
+        let mut journeys = self.journeys.lock();
+        named.macs.iter().for_each(|mac| journeys.expect(*mac, now));
+    }
+
     /// The current settings, and the machine that `text` names.
     fn named_machine(&self, text: &str) -> Result<(Arc<Snapshot>, NamedMachine), ApiError> {
         let snapshot = Arc::clone(&self.now.borrow());

@@ -14,6 +14,7 @@ use crate::api::commands::{Command, SubnetUsage, ToLoop};
 use crate::api::error::ApiError;
 use crate::api::feed::Feed;
 use crate::api::image_uploads::ImageUploads;
+use crate::api::journeys::SharedJourneys;
 use crate::api::names::HostNames;
 use crate::api::refusals::Refusals;
 use crate::api::reloader::Reloader;
@@ -49,6 +50,8 @@ pub struct Api {
     pub started: Timestamp,
     /// The machines that were seen, and the last records.
     pub feed: Feed,
+    /// The boots of all machines.
+    pub journeys: SharedJourneys,
     /// The names of this computer.
     pub names: HostNames,
     /// Requests and connections that were refused.
@@ -86,6 +89,7 @@ impl Api {
             files,
             started,
             feed: Feed::new(started),
+            journeys: SharedJourneys::default(),
             names: HostNames::read(),
             refusals: Refusals::default(),
             attempts: Attempts::default(),

@@ -10,11 +10,15 @@ use serde::Serialize;
 
 use crate::api::error::{Answer, ApiError, Segment};
 use crate::api::handles::Api;
+use crate::api::journeys::{BootView, VerdictView, boots_of};
 use crate::api::seen::{Seen, SeenMachines};
 use crate::api::view::time;
 use crate::config::Config;
 use crate::config::changes::unknown_machine;
-use crate::types::MacAddr;
+use crate::journey::Journeys;
+use crate::journey::state::never_seen;
+use crate::journey::verdict::escaped;
+use crate::types::{MacAddr, Timestamp};
 
 /// A machine that is configured or was seen.
 #[derive(Serialize)]
@@ -27,11 +31,19 @@ pub(super) struct MachineView {
     address: Option<Ipv4Addr>,
     /// The architecture of its firmware, such as `uefi-x64`.
     arch: Option<String>,
+    /// The stage that its newest boot has reached.
     stage: Option<&'static str>,
+    /// The result of its newest boot.
     result: Option<&'static str>,
-    verdict: Option<&'static str>,
+    /// Why its newest boot stopped, or why there is none.
+    verdict: Option<VerdictView>,
     /// The time when it was last given a boot file, in UTC.
     last_boot: Option<String>,
+    /// All its MACs.
+    #[serde(skip)]
+    macs: Vec<MacAddr>,
+    #[serde(skip)]
+    is_seen: bool,
 }
 
 /// A machine with its boots.
@@ -40,7 +52,7 @@ pub(super) struct MachineDetails {
     #[serde(flatten)]
     machine: MachineView,
     /// Newest first.
-    boots: [(); 0],
+    boots: Vec<BootView>,
 }
 
 /// An entry of `machines` in the configuration.
@@ -53,14 +65,20 @@ struct Entry<'c> {
 /// Every machine: those of the configuration in its order, then the others by their MAC.
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<MachineView>> {
     let config = Arc::clone(&api.now.borrow().config);
-    Json(all(&config, &api.feed.seen()))
+    let mut machines = all(&config, &api.feed.seen());
+    let (journeys, now) = (api.journeys.lock(), api.recorder.now());
+    machines.iter_mut().for_each(|machine| machine.add_journey(&journeys, now));
+    Json(machines)
 }
 
 /// One machine, by the name of its entry or by any of its MACs. Responds 404 if it is neither configured nor was seen.
 pub(super) async fn one(State(api): State<Api>, Segment(text): Segment<String>) -> Answer<MachineDetails> {
     let config = Arc::clone(&api.now.borrow().config);
-    let machine = find(&text, &config, &api.feed.seen())?;
-    Ok(Json(MachineDetails { machine, boots: [] }))
+    let mut machine = find(&text, &config, &api.feed.seen())?;
+    let journeys = api.journeys.lock();
+    machine.add_journey(&journeys, api.recorder.now());
+    let boots = boots_of(&journeys, &machine.macs);
+    Ok(Json(MachineDetails { machine, boots }))
 }
 
 /// The machine that `text` names. A name comes before a MAC, as in the routes that change something.
@@ -115,7 +133,26 @@ fn of_entry(entry: &Entry<'_>, seen: &SeenMachines) -> MachineView {
     let last = entry.macs.iter().filter_map(|mac| Some((*mac, seen.get(*mac)?)));
     let last = last.max_by_key(|(_, seen)| seen.order);
     let mac = last.map(|(mac, _)| mac).or(entry.macs.first().copied());
-    view(mac, Some(entry.name), entry.address, last.map(|(_, seen)| seen))
+    let view = view(mac, Some(entry.name), entry.address, last.map(|(_, seen)| seen));
+    MachineView { macs: entry.macs.to_vec(), ..view }
+}
+
+impl MachineView {
+    /// Fills in the newest boot of any of its MACs.
+    fn add_journey(&mut self, journeys: &Journeys, now: Timestamp) {
+        let machines = self.macs.iter().filter_map(|mac| journeys.machine(*mac));
+        let newest = machines.max_by_key(|machine| machine.boots.front().map(|boot| boot.id.started));
+        if let Some(boot) = newest.and_then(|machine| machine.boots.front()) {
+            (self.stage, self.result) = (Some(boot.stage.name()), Some(boot.result.name()));
+            self.arch = self.arch.take().or_else(|| boot.arch.map(|arch| arch.to_string()));
+        }
+        let verdict = newest.and_then(|machine| journeys.verdict(machine.mac, now));
+        self.verdict = verdict.as_deref().map(VerdictView::from);
+        let was_seen = self.is_seen || newest.is_some_and(|machine| machine.seen.is_some());
+        if let Some(name) = self.name.as_ref().filter(|_| !was_seen) {
+            self.verdict = Some(VerdictView::from(&never_seen(&escaped(name))));
+        }
+    }
 }
 
 fn view(
@@ -124,6 +161,7 @@ fn view(
     reserved: Option<Ipv4Addr>,
     seen: Option<&Seen>,
 ) -> MachineView {
+    let is_seen = seen.is_some();
     let Seen { address, arch, last_boot, .. } = seen.copied().unwrap_or_default();
     MachineView {
         mac: mac.map(|mac| mac.to_string()),
@@ -134,6 +172,8 @@ fn view(
         result: None,
         verdict: None,
         last_boot: last_boot.map(time),
+        macs: mac.into_iter().collect(),
+        is_seen,
     }
 }
 

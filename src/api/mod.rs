@@ -27,6 +27,7 @@ mod guard;
 pub mod handles;
 mod image_uploads;
 mod images;
+pub mod journeys;
 pub mod leases;
 mod machines;
 mod metrics;

@@ -28,6 +28,7 @@ mod status;
 mod table;
 mod token;
 mod wake;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +84,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Show the last boots of a machine step by step, and why they stopped
+    Why(why::Arguments),
     /// Start a target at the next boot of a machine only
     Once(once::Arguments),
     /// Start machines with Wake-on-LAN packets
@@ -202,6 +205,7 @@ pub fn run() -> ExitCode {
         Command::Reload => reload::run(given),
         Command::Status { json } => status::run(given, json),
         Command::Machines { json } => machines::run(given, json),
+        Command::Why(arguments) => why::run(given, &arguments),
         Command::Once(arguments) => once::run(given, &arguments),
         Command::Wake { machines } => wake::run(given, &machines),
         Command::Check { rehearse, file_only, json } => {

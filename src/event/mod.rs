@@ -165,6 +165,24 @@ pub enum Event {
         /// Whether the other machine is the one in the kernel's neighbour table.
         on_wire: bool,
     },
+    /// A machine has booted: its system asks for an address, or it boots its disk as configured.
+    Booted {
+        arch: Option<Arch>,
+        /// The files that it loaded, in order.
+        chain: String,
+        took: Duration,
+    },
+    /// A boot stopped. The line has the name of the stage, the cause and what to do.
+    Stuck {
+        arch: Option<Arch>,
+        stage: &'static str,
+        /// The id of the verdict.
+        verdict: &'static str,
+        cause: String,
+        advice: String,
+    },
+    /// A boot that seemed to be stuck goes on.
+    GoesOn { arch: Option<Arch> },
     /// Something happened to the server itself.
     Server {
         fact: ServerFact,

@@ -27,6 +27,9 @@ impl Event {
             | Event::AmbiguousAddress { .. }
             | Event::RogueServer { .. }
             | Event::Heard { .. }
+            | Event::Booted { .. }
+            | Event::Stuck { .. }
+            | Event::GoesOn { .. }
             | Event::TftpStarted { .. }
             | Event::TftpAcknowledged { .. }
             | Event::HttpStarted { .. }

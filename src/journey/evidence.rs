@@ -154,7 +154,7 @@ pub struct LoaderRun {
     /// How often in this boot.
     pub times: u16,
     pub at: Timestamp,
-    /// Whether a sign of the loader has come: its DHCP, or a request of its own.
+    /// Whether a sign of the loader has come: its DHCP, or its own request.
     pub runs: bool,
 }
 

@@ -80,6 +80,9 @@ impl Machine {
     /// Takes in a record of this machine. `changes` gets the changes of its boots.
     pub fn record(&mut self, record: &Arc<Record>, site: &Site, changes: &mut Vec<Change>) {
         let at = record.at;
+        if matches!(record.event, Event::Booted { .. } | Event::Stuck { .. } | Event::GoesOn { .. }) {
+            return self.add_summary(record);
+        }
         self.seen = Some(at);
         if let Some(id) = &record.machine {
             self.name = id.name.clone().or_else(|| self.name.take());
@@ -114,6 +117,15 @@ impl Machine {
         }
         boot.push(record);
         self.update_deadline();
+    }
+
+    /// Adds the summary of a boot to its events. The next boot may have begun already.
+    fn add_summary(&mut self, record: &Arc<Record>) {
+        let is_stuck = matches!(record.event, Event::Stuck { .. });
+        let of = self.boots.iter_mut().take(2).find(|boot| !is_stuck || boot.verdict.is_some());
+        if let Some(boot) = of {
+            boot.push(record);
+        }
     }
 
     /// Judges the newest boot if its limit is over at `now`.
@@ -235,7 +247,7 @@ impl Machine {
         }
     }
 
-    /// Without DHCP of ours, a boot begins with the first file.
+    /// Without our DHCP, a boot begins with the first file.
     fn open_for_files(&mut self, record: &Arc<Record>, site: &Site, changes: &mut Vec<Change>) {
         let needs_one = match self.boots.front() {
             None => true,

@@ -60,7 +60,7 @@ impl Journeys {
         Journeys { site, ..Journeys::default() }
     }
 
-    /// Replaces the facts about this server, after a reload. What is known of loaders stays.
+    /// Replaces the facts about this server, after a reload. The facts about loaders stay.
     pub fn replace_site(&mut self, site: Site) {
         let old = std::mem::take(&mut self.site);
         self.site = site.with_knowledge_of(old);
@@ -168,7 +168,7 @@ impl Journeys {
         let newest = ids.next();
         let began = changes.contains(&Change::Began);
         for (place, change) in changes.iter().copied().enumerate() {
-            // What comes before the beginning of a boot is about the one before.
+            // A change before the beginning of a boot is about the one before.
             let is_older = began && changes.iter().skip(place).skip(1).any(|later| *later == Change::Began);
             let boot = if is_older { machine.boots.get(1).map(|boot| boot.id) } else { newest };
             out.extend(boot.map(|boot| Changed { mac, change, boot }));

@@ -28,7 +28,7 @@ pub struct Site {
     pub addresses: Vec<Ipv4Addr>,
     /// Boot files that are on another server.
     pub elsewhere: HashSet<Arc<str>>,
-    /// What is known of the content of loaders, by their name.
+    /// The content of loaders, by their name.
     loaders: HashMap<Arc<str>, LoaderFacts>,
     /// Addresses of pools that other machines use, with the time at which they were found.
     conflicts: HashMap<Ipv4Addr, (Timestamp, Option<MacAddr>)>,

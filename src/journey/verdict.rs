@@ -124,10 +124,45 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn certain(id: VerdictId, cause: impl Into<String>, advice: impl Into<String>) -> Verdict {
-        Verdict { id, cause: cause.into(), advice: advice.into(), confidence: Confidence::Certain }
+        Verdict::new(id, &cause.into(), &advice.into(), Confidence::Certain)
     }
 
     pub fn likely(id: VerdictId, cause: impl Into<String>, advice: impl Into<String>) -> Verdict {
-        Verdict { id, cause: cause.into(), advice: advice.into(), confidence: Confidence::Likely }
+        Verdict::new(id, &cause.into(), &advice.into(), Confidence::Likely)
+    }
+
+    fn new(id: VerdictId, cause: &str, advice: &str, confidence: Confidence) -> Verdict {
+        Verdict { id, cause: escaped(cause), advice: escaped(advice), confidence }
+    }
+}
+
+/// Escapes text that may come off the wire: everything but printable ASCII, and the two other characters of our texts.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == ' ' || c.is_ascii_graphic() || matches!(c, '…' | '→') {
+            out.push(c);
+        } else {
+            out.extend(c.escape_unicode());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_off_the_wire_are_escaped() {
+        let verdict = Verdict::likely(VerdictId::FileMissing, "`a\n\u{1b}[2J` is missing", "put it there");
+        assert_eq!(verdict.cause, "`a\\u{a}\\u{1b}[2J` is missing");
+        assert_eq!(escaped("a → b…"), "a → b…");
+    }
+
+    #[test]
+    fn ids_are_those_of_the_documentation() {
+        assert_eq!(VerdictId::ALL.len(), 26);
+        assert!(VerdictId::ALL.iter().all(|id| VerdictId::from_name(id.name()) == Some(*id)));
     }
 }

@@ -138,6 +138,9 @@ impl Counts {
             | Event::NotKept { .. }
             | Event::RogueServer { .. }
             | Event::Heard { .. }
+            | Event::Booted { .. }
+            | Event::Stuck { .. }
+            | Event::GoesOn { .. }
             | Event::TftpStarted { .. }
             | Event::TftpAcknowledged { .. }
             | Event::HttpStarted { .. } => {}

@@ -136,6 +136,8 @@ impl<'r> Fields<'r> {
                 Fields { file: Some(file), took: Some(*within), ..fields }
             }
             Event::FileMissing { file, rule, .. } => Fields { file: Some(file), rule: Some(rule), ..fields },
+            Event::Booted { arch, took, .. } => Fields { arch: *arch, took: Some(*took), ..fields },
+            Event::Stuck { arch, verdict, .. } => Fields { arch: *arch, reason: Some(verdict), ..fields },
             Event::TextFailed { file, .. } => Fields { file: Some(file), ..fields },
             Event::Dropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             Event::TftpUnanswered { reason, .. } => Fields { reason: Some(reason.name()), ..fields },

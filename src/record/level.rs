@@ -27,6 +27,7 @@ pub fn level(event: &Event) -> Level {
         | Event::NotKept { .. }
         | Event::DuplicateClientId { .. }
         | Event::AmbiguousAddress { .. }
+        | Event::Stuck { .. }
         | Event::RogueServer { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use super::boot_line;
 use crate::event::{Client, Event, Message, NotKept, Record, TransferStop};
 use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr, MachineId};
 
@@ -52,6 +53,7 @@ pub fn line(record: &Record) -> String {
         Event::RogueServer { message, address, server, from } => {
             rogue_server(record, interface, *message, *address, (*server, *from))
         }
+        Event::Booted { .. } | Event::Stuck { .. } | Event::GoesOn { .. } => boot_line::line(record),
         Event::Heard { message, address, server, .. } => {
             let name = message.name();
             format!("heard({interface}) {name} {address} from {server} to {}", hardware(record))

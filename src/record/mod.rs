@@ -24,6 +24,7 @@ use subscriber::Subscribers;
 pub use subscriber::{Batch, MAX_QUEUED, SharedRecord, Subscriber};
 
 mod activity;
+mod boot_line;
 mod counters;
 pub mod fields;
 mod gauges;

@@ -7,6 +7,7 @@ mod bind;
 pub mod dhcp;
 pub mod drain;
 pub mod http;
+mod journey;
 pub mod notify;
 pub mod reload;
 mod statistics;
@@ -123,6 +124,7 @@ impl Server {
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
             never = api.follow() => match never {},
+            never = journey::follow(&api) => match never {},
             never = statistics::follow(&self.statistics, &recorder, &commands) => match never {},
             never = watch_folder(self.files) => match never {},
             never = watchdog::follow(&commands) => match never {},

@@ -176,6 +176,12 @@ impl Files {
         self.catalog.serve_uploaded(uploaded)
     }
 
+    /// Opens the file `name` as it is stored, to look into it. Machines' own folders and templates do not count.
+    pub fn open_stored(&self, name: &str) -> Option<OpenFile> {
+        let name = BootName::parse(name.as_bytes()).ok()?;
+        self.open(&name).ok().flatten().filter(|open| !open.is_template())
+    }
+
     /// The machine at `address`, for records; `None` if it is not known, or if several machines may have the address.
     pub fn machine_at(&self, address: IpAddr) -> Option<MachineId> {
         self.requester(address, IpAddr::V4(Ipv4Addr::UNSPECIFIED)).machine_id()

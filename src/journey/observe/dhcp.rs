@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Speaker;
+use super::speaker::Speaker;
 use crate::event::{Client, Details, DropReason, Event, Message, Record};
 use crate::journey::boot::Boot;
 use crate::journey::evidence::{Conflict, Evidence, Exchange, Named, Obstacle, Slow, Step};

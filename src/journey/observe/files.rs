@@ -62,6 +62,14 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, site: &Site) -> bool {
             }
             true
         }
+        _ => observe_failure(boot, record, port, site),
+    }
+}
+
+/// Takes the record of a transfer that stopped, or of a request that was refused.
+fn observe_failure(boot: &mut Boot, record: &Record, port: u16, site: &Site) -> bool {
+    let at = record.at;
+    match &record.event {
         Event::TftpStopped { file, bytes, size, stop, rejected_blksize, .. } => {
             stopped_tftp(boot, file, (port, *bytes, *size), stop, *rejected_blksize, site, at);
             false
@@ -107,7 +115,7 @@ fn role_of(e: &Evidence, file: &str, site: &Site) -> FileRole {
     role(file, e.named.as_ref().map(|named| &*named.file), site)
 }
 
-/// A transfer begins. Whatever kept the machine from asking for a file is over.
+/// A transfer begins, so nothing keeps the machine from asking for files.
 fn started(
     boot: &mut Boot,
     file: &str,

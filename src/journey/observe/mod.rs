@@ -2,37 +2,17 @@
 
 mod dhcp;
 mod files;
+mod speaker;
 
 use std::sync::Arc;
 
-use crate::event::{DropReason, Event, Message, Record};
+use crate::event::{Event, Message, Record};
 use crate::journey::boot::Boot;
 use crate::journey::evidence::{Obstacle, Step};
 use crate::journey::file_role::{FileRole, role};
 use crate::journey::site::Site;
-use crate::types::Firmware;
 
-/// The kind of program that sends DHCP messages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Speaker {
-    /// Firmware, a boot ROM, or a plain BOOTP client.
-    Firmware,
-    Ipxe,
-    /// Another loader.
-    Loader,
-    /// An operating system.
-    System,
-}
-
-/// Returns the kind of program.
-pub fn speaker(firmware: Firmware) -> Speaker {
-    match firmware {
-        Firmware::Ipxe | Firmware::IpxeRom => Speaker::Ipxe,
-        Firmware::Grub | Firmware::Pxelinux => Speaker::Loader,
-        Firmware::Other | Firmware::LinuxIpDhcp | Firmware::AppleBsdp => Speaker::System,
-        _ => Speaker::Firmware,
-    }
-}
+pub use speaker::{Speaker, is_of_system, speaker};
 
 /// Takes `record` into the facts of `boot`. Returns whether it shows that the boot goes on.
 pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site: &Site) -> bool {
@@ -70,17 +50,6 @@ pub fn is_booted(boot: &Boot, record: &Record, speaker: Option<Speaker>, site: &
                 || (e.step == Step::Scripted
                     && site.local.contains(&boot.id.mac)
                     && boot.evidence.transfers.is_empty())
-        }
-        _ => false,
-    }
-}
-
-/// Whether a system sent this message, where another server gives the addresses.
-pub fn is_of_system(event: &Event) -> bool {
-    match event {
-        Event::Received { client, .. } => speaker(client.firmware) == Speaker::System,
-        Event::Dropped { reason: DropReason::NotNetboot | DropReason::ProxyOnly, client: Some(client) } => {
-            speaker(client.firmware) == Speaker::System
         }
         _ => false,
     }

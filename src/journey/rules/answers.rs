@@ -1,7 +1,7 @@
 //! Rules about the DHCP exchange.
 
 use crate::journey::evidence::{Evidence, Obstacle, Slow, Step};
-use crate::journey::rules::Case;
+use crate::journey::rules::case::Case;
 use crate::journey::silence::ENOUGH_DISCOVERS;
 use crate::journey::verdict::{Verdict, VerdictId};
 

@@ -2,7 +2,7 @@
 
 use crate::event::Message;
 use crate::journey::evidence::{MissingKind, Obstacle, Step};
-use crate::journey::rules::Case;
+use crate::journey::rules::case::Case;
 use crate::journey::verdict::{Verdict, VerdictId};
 
 fn missing<'a>(case: &Case<'a>, kind: MissingKind) -> Option<&'a str> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::journey::evidence::{LoaderRun, Obstacle, Step};
-use crate::journey::rules::Case;
+use crate::journey::rules::case::Case;
 use crate::journey::site::{LoaderFacts, Program};
 use crate::journey::verdict::{Verdict, VerdictId};
 

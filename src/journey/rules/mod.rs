@@ -2,26 +2,14 @@
 //! fits counts. A rule reads what came and what did not come in time.
 
 mod answers;
+mod case;
 mod files;
 mod loaders;
 mod systems;
 
-use std::time::Duration;
-
-use crate::journey::boot::BootStage;
-use crate::journey::evidence::Evidence;
-use crate::journey::site::Site;
 use crate::journey::verdict::{Verdict, VerdictId};
 
-/// A boot to be judged.
-#[derive(Debug)]
-pub struct Case<'a> {
-    pub e: &'a Evidence,
-    /// The time since the last step, if the firmware speaks again; `None` if the machine is silent.
-    pub again: Option<Duration>,
-    pub site: &'a Site,
-    pub stage: BootStage,
-}
+pub use case::Case;
 
 type Rule = fn(&Case<'_>) -> Option<Verdict>;
 

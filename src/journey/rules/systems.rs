@@ -2,7 +2,7 @@
 
 use crate::journey::evidence::{MissingKind, Obstacle, Step};
 use crate::journey::file_role::is_same;
-use crate::journey::rules::Case;
+use crate::journey::rules::case::Case;
 use crate::journey::verdict::{Verdict, VerdictId};
 
 /// The memory that the target of this boot needs, in MiB.

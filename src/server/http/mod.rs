@@ -142,6 +142,9 @@ async fn serve_connection(mut stream: TcpStream, peer: SocketAddr, service: &Ser
     }
 }
 
+/// An answer of more bytes than this may take a while, so its start is recorded too.
+const LARGE: u64 = 64 << 10;
+
 /// Answers one GET or HEAD. Returns whether the connection can be used for another request.
 async fn respond(
     stream: &TcpStream,
@@ -168,6 +171,9 @@ async fn respond(
     let Answer { status, head, body } = answer(request, &resource, now());
     let (begin, wanted, to_end) = (body.start, body.end - body.start, body.end == resource.size);
     let is_file = request.method == Method::Get && matches!(status, Status::OK | Status::PARTIAL);
+    if is_file && wanted > LARGE {
+        service.record(Event::HttpStarted { file: content.name().to_owned(), peer, wanted });
+    }
     let sent = send::head_and_content(stream, &head, &content, body, pace).await;
     let file = content.name().to_owned();
     if is_file {

@@ -268,6 +268,8 @@ struct Transfer<F: Fn(Event)> {
     is_refused: bool,
     peer: SocketAddr,
     progress: Progress,
+    /// The number of reads so far, as far as it matters to [`Transfer::report`].
+    reads: u8,
     began: Instant,
     record: F,
     _share: Share,
@@ -282,9 +284,25 @@ impl<F: Fn(Event)> Transfer<F> {
             is_refused: false,
             peer,
             progress: Progress::new(now),
+            reads: 0,
             began: now,
             record,
             _share: share,
+        }
+    }
+}
+
+impl<F: Fn(Event)> Transfer<F> {
+    /// Records the start with the first read of the crate, and the first acknowledgement with the second one.
+    fn report(&mut self, asked: usize) {
+        let content = &self.content.get_ref().content;
+        let (file, peer, size) = (content.name().to_owned(), self.peer, content.size());
+        self.reads = self.reads.saturating_add(1);
+        let blksize = u16::try_from(asked).unwrap_or(u16::MAX);
+        match self.reads {
+            1 => (self.record)(Event::TftpStarted { file, peer, size, blksize, options: true }),
+            2 => (self.record)(Event::TftpAcknowledged { file, peer, block: true }),
+            _ => {}
         }
     }
 }
@@ -326,6 +344,7 @@ impl<F: Fn(Event)> AsyncRead for Transfer<F> {
                 }
             }
         }
+        this.report(buf.len());
         let outcome = this.content.read(buf);
         if let Ok(count) = outcome {
             this.progress.advance(count, buf.len(), Instant::now());

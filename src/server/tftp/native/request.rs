@@ -157,6 +157,7 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             Source::new(content, request.mode, granted.block_size, id.serial, &self.shared.read_cache);
         let best_method = self.service.best_send_method(arrival.envelope.interface, arrival.flow().peer.ip());
         let (session, step) = Session::start(id, granted, source, (link, best_method), now);
+        (self.service.record)(session.start_event());
         let token = self.sessions.insert(session);
         self.register(token);
         let end = self.sessions.get(token).and_then(|session| session.perform(step, &mut self.context));

@@ -37,6 +37,14 @@ enum Silence {
     Long,
 }
 
+/// The first packets that a client has acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+enum Acknowledged {
+    Nothing,
+    Options,
+    Block,
+}
+
 /// A running transfer of this thread.
 pub struct Session {
     id: TransferId,
@@ -51,6 +59,8 @@ pub struct Session {
     pub armed: Duration,
     /// The silence that was last reported to the table.
     silence: Silence,
+    /// The acknowledgement that was last recorded.
+    recorded: Acknowledged,
     /// The socket for packets of other senders, once the transfer has lasted a while.
     pub unknown_tid: Option<UnknownTid>,
 }
@@ -80,6 +90,7 @@ impl Session {
             waiting: None,
             armed: Duration::MAX,
             silence: Silence::None,
+            recorded: Acknowledged::Nothing,
             unknown_tid: None,
         };
         (session, step)
@@ -204,6 +215,31 @@ impl Session {
             }
             _ => {}
         }
+    }
+
+    /// The event that records the start of the transfer.
+    pub fn start_event(&self) -> Event {
+        let granted = self.transfer.granted();
+        Event::TftpStarted {
+            file: self.source.name().to_owned(),
+            peer: self.id.flow.peer,
+            size: self.source.size(),
+            blksize: granted.block_size,
+            options: granted.oack.is_some(),
+        }
+    }
+
+    /// The event that records the first acknowledgement of the OACK or of a block; `None` if it was recorded before.
+    pub fn acknowledged_event(&mut self) -> Option<Event> {
+        if self.recorded == Acknowledged::Block || !self.transfer.is_address_verified() {
+            return None;
+        }
+        let block = self.transfer.acknowledged() > 0;
+        let reached = if block { Acknowledged::Block } else { Acknowledged::Options };
+        let is_new = reached > self.recorded;
+        self.recorded = reached;
+        let (file, peer) = (self.source.name().to_owned(), self.id.flow.peer);
+        is_new.then_some(Event::TftpAcknowledged { file, peer, block })
     }
 
     /// The event that records the end of the transfer.

@@ -249,6 +249,12 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             self.shared.table().record_progress(session.id());
         }
         let acts = step != Step::Wait;
+        // A client that aborts after the OACK only asked for the size.
+        let acknowledged = match step {
+            Step::End(_) => None,
+            _ => session.acknowledged_event(),
+        };
+        acknowledged.into_iter().for_each(|event| (self.service.record)(event));
         let end = session.perform(step, &mut self.context);
         self.after_step(token, end, now);
         acts

@@ -1,0 +1,121 @@
+//! The journeys as the API shows them: the boots of each machine with their verdicts. `server/journey.rs` fills them in.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::error::{Answer, ApiError, Segment};
+use crate::api::handles::Api;
+use crate::api::view::time;
+use crate::journey::Journeys;
+use crate::journey::boot::{Boot, BootId};
+use crate::journey::verdict::Verdict;
+use crate::record::fields;
+use crate::types::MacAddr;
+
+/// Maximum number of boots that `GET /api/v1/boots` lists.
+const MAX_LISTED: usize = 1000;
+
+/// The journeys of all machines. Cheap to clone; clones share everything.
+#[derive(Clone, Debug, Default)]
+pub struct SharedJourneys(Arc<Mutex<Journeys>>);
+
+impl SharedJourneys {
+    /// Locks the journeys. They are consistent after a panic, because each record is complete in itself.
+    pub fn lock(&self) -> MutexGuard<'_, Journeys> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a boot stopped, and what to do.
+#[derive(Serialize)]
+pub(super) struct VerdictView {
+    id: &'static str,
+    cause: String,
+    advice: String,
+    /// Messages that the machine may show.
+    screen: &'static [&'static str],
+    confidence: &'static str,
+}
+
+/// One boot.
+#[derive(Serialize)]
+pub(super) struct BootView {
+    id: String,
+    mac: String,
+    started: String,
+    /// `null` while it boots.
+    ended: Option<String>,
+    stage: &'static str,
+    result: &'static str,
+    /// Set exactly when `result` is `stuck`.
+    verdict: Option<VerdictView>,
+    /// The files that were loaded, in order.
+    files: Vec<String>,
+    /// The number of events that were left out.
+    omitted: u32,
+    events: Vec<Value>,
+}
+
+impl From<&Verdict> for VerdictView {
+    fn from(verdict: &Verdict) -> VerdictView {
+        VerdictView {
+            id: verdict.id.name(),
+            cause: verdict.cause.clone(),
+            advice: verdict.advice.clone(),
+            screen: verdict.id.screen(),
+            confidence: verdict.confidence.name(),
+        }
+    }
+}
+
+impl BootView {
+    /// The view of `boot`, with its events if they are wanted.
+    pub(super) fn new(boot: &Boot, with_events: bool) -> BootView {
+        let events = boot.events.iter().filter(|_| with_events);
+        BootView {
+            id: boot.id.to_string(),
+            mac: boot.id.mac.to_string(),
+            started: time(boot.id.started),
+            ended: boot.ended.map(time),
+            stage: boot.stage.name(),
+            result: boot.result.name(),
+            verdict: boot.verdict.as_deref().map(VerdictView::from),
+            files: boot.chain.iter().map(|file| crate::journey::verdict::escaped(file)).collect(),
+            omitted: boot.omitted,
+            events: events.map(|record| fields::json(record)).collect(),
+        }
+    }
+}
+
+/// The boots of the machines with these MACs, newest first.
+pub(super) fn boots_of(journeys: &Journeys, macs: &[MacAddr]) -> Vec<BootView> {
+    let machines = macs.iter().filter_map(|mac| journeys.machine(*mac));
+    let mut boots: Vec<&Boot> = machines.flat_map(|machine| &machine.boots).collect();
+    boots.sort_by_key(|boot| std::cmp::Reverse(boot.id.started));
+    boots.into_iter().map(|boot| BootView::new(boot, true)).collect()
+}
+
+/// `GET /api/v1/boots`: the newest boots of all machines, without their events.
+pub(super) async fn list(State(api): State<Api>) -> Json<Vec<BootView>> {
+    let journeys = api.journeys.lock();
+    let mut boots: Vec<&Boot> = journeys.machines().flat_map(|machine| &machine.boots).collect();
+    boots.sort_by_key(|boot| std::cmp::Reverse(boot.id.started));
+    Json(boots.into_iter().take(MAX_LISTED).map(|boot| BootView::new(boot, false)).collect())
+}
+
+/// `GET /api/v1/boots/{id}`: one boot with its events.
+pub(super) async fn one(State(api): State<Api>, Segment(id): Segment<String>) -> Answer<BootView> {
+    let id: BootId = id.parse().map_err(|()| {
+        ApiError::bad_request("expected the id of a boot, as `/api/v1/boots` lists it, after /boots/")
+    })?;
+    let journeys = api.journeys.lock();
+    match journeys.boot(id) {
+        Some(boot) => Ok(Json(BootView::new(boot, true))),
+        None => Err(ApiError::new(StatusCode::NOT_FOUND, format!("no boot {id} is known"))),
+    }
+}

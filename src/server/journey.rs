@@ -1,0 +1,249 @@
+//! Drives the journeys: passes them the records and the time, looks into loaders, and records how boots end. It reads
+//! one queue of the recorder, so no packet waits for it.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
+
+use crate::api::handles::Api;
+use crate::boot::loader::target::BootAction;
+use crate::content::lookup::Files;
+use crate::event::{Event, HttpRefusal, Record, Refusal};
+use crate::images::{ipxe, signature};
+use crate::journey::Changed;
+use crate::journey::machine::Change;
+use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles};
+use crate::journey::verdict::escaped;
+use crate::net::snapshot::Snapshot;
+use crate::types::{FileKind, MachineId};
+
+/// Maximum number of records that wait to be taken in.
+const MAX_WAITING: usize = 32_768;
+/// Pause between two batches, so that a busy DHCP loop does not wake this task for each record.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Maximum time until boots are judged whose limit is over.
+const TICK: Duration = Duration::from_millis(250);
+/// Time for which the content of a file counts as known.
+const LOOKED: Duration = Duration::from_secs(10);
+/// Maximum number of names that are remembered as looked into.
+const MAX_LOOKED: usize = 1024;
+/// Maximum number of names in a folder that are compared with the name of a missing file.
+const MAX_NAMES: usize = 1000;
+
+/// The names that were looked into, and when.
+#[derive(Default)]
+struct Looked(HashMap<Box<str>, Instant>);
+
+impl Looked {
+    /// Whether `name` is to be looked into now. A file may be replaced, so each is looked into again after a while.
+    fn is_due(&mut self, name: &str) -> bool {
+        let now = Instant::now();
+        if self.0.get(name).is_some_and(|at| now.duration_since(*at) < LOOKED) {
+            return false;
+        }
+        if self.0.len() >= MAX_LOOKED {
+            self.0.clear();
+        }
+        self.0.insert(name.into(), now);
+        true
+    }
+}
+
+/// Follows the records forever.
+pub async fn follow(api: &Api) -> Infallible {
+    let records = api.recorder.subscribe(MAX_WAITING);
+    let mut now = api.now.clone();
+    let mut files = api.files.get().cloned();
+    let snapshot = Arc::clone(&now.borrow_and_update());
+    let mut looked = Looked::default();
+    let mut images = snapshot.config.images.clone();
+    api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
+    loop {
+        if now.has_changed().unwrap_or(false) {
+            files = api.files.get().cloned();
+            let snapshot = Arc::clone(&now.borrow_and_update());
+            images.clone_from(&snapshot.config.images);
+            api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
+        }
+        // Every record from before this moment is in the queue.
+        let until = api.recorder.now();
+        let batch = timeout(TICK, records.next()).await.unwrap_or_default();
+        for record in batch.records() {
+            look_into_loader(api, record, (files.as_ref(), &images), &mut looked).await;
+        }
+        let (changes, ended) = {
+            let mut journeys = api.journeys.lock();
+            let mut changes = Vec::new();
+            let of_machines =
+                batch.records().filter(|record| record.machine.is_some() || is_conflict(record));
+            for record in of_machines {
+                changes.extend(journeys.record(&Arc::new(record.clone())));
+            }
+            changes.extend(journeys.advance(until));
+            let ended: Vec<Option<(MachineId, Event)>> =
+                changes.iter().map(|changed| summary(&journeys, *changed)).collect();
+            (changes.len(), ended)
+        };
+        for (machine, event) in ended.into_iter().flatten() {
+            let machine = Some(machine);
+            api.recorder.record(Record { at: api.recorder.now(), interface: None, machine, event });
+        }
+        if changes > 0 || !batch.is_empty() {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+fn is_conflict(record: &Record) -> bool {
+    matches!(record.event, Event::Conflict { .. })
+}
+
+/// The summary of a boot that ended, or that goes on.
+fn summary(journeys: &crate::journey::Journeys, changed: Changed) -> Option<(MachineId, Event)> {
+    let (machine, boot) = (journeys.machine(changed.mac)?, journeys.boot(changed.boot)?);
+    let arch = boot.arch;
+    let event = match changed.change {
+        Change::Began => return None,
+        Change::Booted => {
+            let chain: Vec<String> = boot.chain.iter().map(|file| escaped(file)).collect();
+            let took = boot.ended.map(|ended| ended.since(boot.id.started)).unwrap_or_default();
+            Event::Booted { arch, chain: chain.join(" → "), took }
+        }
+        Change::Stuck => {
+            let verdict = boot.verdict.as_deref()?;
+            Event::Stuck {
+                arch,
+                stage: boot.stage.name(),
+                verdict: verdict.id.name(),
+                cause: verdict.cause.clone(),
+                advice: verdict.advice.clone(),
+            }
+        }
+        Change::Withdrawn => Event::GoesOn { arch },
+    };
+    let id =
+        MachineId { mac: Some(machine.mac), uuid: machine.uuid, client: None, name: machine.name.clone() };
+    Some((id, event))
+}
+
+/// The facts about this server in `snapshot`.
+fn site(snapshot: &Snapshot, files: Option<&Files>) -> Site {
+    let config = &snapshot.config;
+    let mut site = Site::default();
+    site.targets = config
+        .targets
+        .list
+        .iter()
+        .map(|target| {
+            let (kernel, initrd) = (path_of(&target.kernel), target.initrd.iter().map(|name| path_of(name)));
+            let initrd: Vec<Arc<str>> = initrd.collect();
+            let memory = memory_of(&kernel, &initrd, files);
+            TargetFiles { name: Arc::clone(&target.name), kernel, initrd, memory }
+        })
+        .collect();
+    let default_is_local = config.targets.default == Some(BootAction::Local);
+    for machine in config.targets.machines() {
+        let has_other = machine.script.is_some() || machine.once.is_some() || machine.requested.is_some();
+        let is_local = match &machine.boot {
+            Some(action) => *action == BootAction::Local,
+            None => default_is_local,
+        };
+        if is_local && !has_other {
+            site.local.extend(machine.macs.iter().copied());
+        }
+    }
+    site.addresses.clone_from(&snapshot.interfaces.own);
+    site
+}
+
+/// The path of a file or URL of a target.
+fn path_of(name: &str) -> Arc<str> {
+    match name.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
+        Some((_, path)) => path.into(),
+        None => name.into(),
+    }
+}
+
+/// The memory that a target needs at least, in MiB: its files, and the RAM disks once more as they are unpacked.
+fn memory_of(kernel: &str, initrd: &[Arc<str>], files: Option<&Files>) -> Option<u64> {
+    const KERNEL: u64 = 64;
+    let size = |name: &str| files?.size(name, None);
+    let disks: u64 = initrd.iter().filter_map(|name| size(name)).sum();
+    let bytes = size(kernel)?.saturating_add(disks.saturating_mul(3));
+    Some((bytes >> 20).saturating_add(KERNEL))
+}
+
+/// Reads what is in a loader that a machine got, or what is like a file that it did not get, if that is not known yet.
+async fn look_into_loader(
+    api: &Api,
+    record: &Record,
+    (files, images): (Option<&Files>, &Path),
+    looked: &mut Looked,
+) {
+    let (name, is_missing) = match &record.event {
+        Event::TftpSent { file, .. } | Event::HttpSent { file, to_end: true, .. } => (file.as_str(), false),
+        Event::TftpRefused { name, reason: Refusal::NotFound, .. }
+        | Event::HttpRefused { name, reason: HttpRefusal::NotFound, .. } => {
+            (name.trim_start_matches('/'), true)
+        }
+        _ => return,
+    };
+    let Some(files) = files.cloned() else { return };
+    if record.machine.is_none() || !looked.is_due(name) {
+        return;
+    }
+    let (name, images): (Arc<str>, _) = (name.into(), images.to_path_buf());
+    let of = Arc::clone(&name);
+    let read = move || if is_missing { similar(&of, &images) } else { content(&of, &files) };
+    if let Ok(Some(facts)) = spawn_blocking(read).await {
+        api.journeys.lock().site.learn_loader(name, facts);
+    }
+}
+
+/// What is in the file `name`.
+fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
+    let open = files.open_stored(name)?;
+    let info = ipxe::inspect(&open.file).ok()?;
+    let marks = signature::read_marks(&open.file).ok().flatten();
+    let has =
+        |word: &str| marks.as_ref().is_some_and(|m| m.sbat.iter().any(|(part, _)| part.starts_with(word)));
+    let program = match info.kind {
+        _ if info.is_ipxe => Program::Ipxe,
+        FileKind::BiosPxelinux => Program::Pxelinux,
+        FileKind::LinuxKernel => Program::Kernel,
+        _ if has("shim") => Program::Shim,
+        _ if has("grub") => Program::Grub,
+        // A kernel with its RAM disk in one EFI program.
+        FileKind::EfiProgram(_) if open.size > 8 << 20 || has("systemd-stub") => Program::Kernel,
+        _ => Program::Other,
+    };
+    Some(LoaderFacts {
+        kind: info.kind,
+        program,
+        signed_by: marks.map(|marks| marks.signed_by),
+        similar: None,
+    })
+}
+
+/// A file in the same folder whose name is like that of the missing file `name`.
+fn similar(name: &str, images: &Path) -> Option<LoaderFacts> {
+    let path = Path::new(name);
+    if path.components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        return None;
+    }
+    let wanted = path.file_name()?.to_str()?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let names = fs::read_dir(images.join(folder)).ok()?.flatten().take(MAX_NAMES);
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    let scored = names.map(|other| (strsim::jaro_winkler(wanted, &other), other));
+    let (score, nearest) = scored.max_by(|a, b| a.0.total_cmp(&b.0))?;
+    let similar = (score > 0.85).then(|| folder.join(nearest).display().to_string())?;
+    let kind = FileKind::Unknown;
+    Some(LoaderFacts { kind, program: Program::Other, signed_by: None, similar: Some(similar) })
+}
