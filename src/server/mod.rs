@@ -124,7 +124,7 @@ impl Server {
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
             never = api.follow() => match never {},
-            never = journey::follow(&api) => match never {},
+            never = Box::pin(journey::follow(&api)) => match never {},
             never = statistics::follow(&self.statistics, &recorder, &commands) => match never {},
             never = watch_folder(self.files) => match never {},
             never = watchdog::follow(&commands) => match never {},
