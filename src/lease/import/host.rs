@@ -14,7 +14,8 @@ pub struct Host {
     pub mac: Option<MacAddr>,
     /// The client identifier, with its type byte.
     pub client_id: Option<Vec<u8>>,
-    pub address: Option<Ipv4Addr>,
+    /// Its addresses, at most one in each subnet.
+    pub addresses: Vec<Ipv4Addr>,
     /// Whether the entry ends an earlier one of the same name.
     pub is_deleted: bool,
 }
@@ -34,9 +35,9 @@ impl Host {
                 self.mac = hardware(kind, address).and_then(|(kind, bytes)| mac_of(kind, bytes.as_bytes()));
             }
             (b"uid", [id]) => self.client_id = client_id(id),
-            (b"fixed-address", [first, ..]) => {
-                let bytes = first.bytes.strip_suffix(b",").unwrap_or(&first.bytes);
-                self.address = parse(bytes);
+            (b"fixed-address", values) => {
+                let one = |value: &Token| parse(value.bytes.strip_suffix(b",").unwrap_or(&value.bytes));
+                self.addresses = values.iter().filter_map(one).collect();
             }
             (b"deleted", []) => self.is_deleted = true,
             _ => {}
@@ -45,7 +46,7 @@ impl Host {
 
     /// Whether the block says anything about a machine.
     pub(super) fn is_empty(&self) -> bool {
-        self.mac.is_none() && self.client_id.is_none() && self.address.is_none() && !self.is_deleted
+        self.mac.is_none() && self.client_id.is_none() && self.addresses.is_empty() && !self.is_deleted
     }
 
     /// The entry of `machines`, as YAML; `None` if nothing recognizes the machine.
@@ -63,7 +64,14 @@ impl Host {
             }
             (None, None) => return None,
         }
-        parts.extend(self.address.map(|address| format!("address: {address}")));
+        match self.addresses.as_slice() {
+            [] => {}
+            [address] => parts.push(format!("address: {address}")),
+            all => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                parts.push(format!("address: [{}]", all.join(", ")));
+            }
+        }
         Some(format!("- {{{}}}", parts.join(", ")))
     }
 }

@@ -403,6 +403,15 @@ mod tests {
     }
 
     #[test]
+    fn r_34_a_host_keeps_all_of_its_addresses() {
+        let text =
+            "host n1 { hardware ethernet 2:0:0:0:0:1; fixed-address 10.0.0.9, 10.1.0.9, a.example; }\n";
+        let [Found::Host(host)] = &all(text)[..] else { panic!() };
+        let entry = "- {name: n1, mac: \"02:00:00:00:00:01\", address: [10.0.0.9, 10.1.0.9]}";
+        assert_eq!(host.entry().as_deref(), Some(entry));
+    }
+
+    #[test]
     fn a_broken_entry_does_not_hide_the_next() {
         let sound = "lease 10.0.0.2 {\n  ends never;\n  uid \"ab\";\n}\n";
         for (broken, expected) in [
