@@ -114,7 +114,7 @@ async fn serve(loaded: Loaded, server: Server, dropped: &Dropped) -> ExitCode {
             let _ = reloader.reload().await;
         }
     });
-    let ended = server.run(stop, async { drop(stop_now.await) }).await;
+    let ended = Box::pin(server.run(stop, async { drop(stop_now.await) })).await;
     match ended {
         Ok(()) => {
             tracing::info!("stopped");

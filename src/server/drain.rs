@@ -36,7 +36,7 @@ pub(super) struct Serving {
     /// `None` once the server stops, and for benchmarks.
     pub(super) web: Option<Web>,
     /// `None` once the server stops.
-    pub(super) syslog: Option<Syslog>,
+    pub(super) syslog: Option<Box<Syslog>>,
     /// Services that a reload turned off, until their last transfer ends.
     pub(super) closing: Vec<Service>,
 }

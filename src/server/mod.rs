@@ -112,9 +112,7 @@ impl Server {
         }
         let (web, certificate) = self.web;
         let web = web.map(|bound| bound.start(certificate));
-        let Parts { now, files, known, recorder: for_syslog, .. } = dhcp.parts.clone();
-        let known = syslog::Known { now, machines: known, files, recorder: for_syslog };
-        let syslog = Some(syslog::Syslog::start(self.syslog, known)?);
+        let syslog = Some(syslog::Syslog::start(self.syslog, &dhcp.parts)?);
         let mut serving = Serving { dhcp, http, tftp, web, syslog, closing: Vec::new() };
         let api = self.api;
         let control = self.control.map(|control| tokio::spawn(control.serve()));

@@ -170,7 +170,7 @@ fn serve(
             }
         };
         let _ = started.send(Ok(()));
-        server.run(async { drop(stopped.await) }, std::future::ready(())).await
+        Box::pin(server.run(async { drop(stopped.await) }, std::future::ready(()))).await
     })
 }
 

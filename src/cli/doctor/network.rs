@@ -105,7 +105,7 @@ fn own_address(subnet: &Subnet, config: &Config) -> Option<(Ipv4Addr, u8)> {
     const MAX_TRIED: u32 = 1 << 16;
     let network = subnet.network;
     let machines = config.dhcp.iter().flat_map(|settings| settings.machines.iter());
-    let reserved: Vec<Ipv4Addr> = machines.flat_map(|machine| machine.addresses.to_vec()).collect();
+    let reserved: Vec<Ipv4Addr> = machines.flat_map(|machine| machine.addresses.iter().copied()).collect();
     let first = u32::from(network.address());
     (first..=u32::from(network.broadcast()).min(first.saturating_add(MAX_TRIED)))
         .map(Ipv4Addr::from)

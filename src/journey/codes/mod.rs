@@ -45,21 +45,25 @@ fn rows(fits: impl Fn(&ScreenCode) -> bool) -> Vec<&'static ScreenCode> {
     codes().filter(|row| fits(row)).collect()
 }
 
-/// `PXE-E18` in `pxe e18`, `E18` or `PXE-E18: Server response timeout.`; also the `T01` and `M0F` of ROMs.
+/// `PXE-E18` in `pxe e18`, `E18` or `>>Start PXE over IPv4. PXE-E18: Server response timeout.`; also the `T01` and `M0F` of
+/// ROMs.
 fn pxe_code(text: &str) -> Option<String> {
     let upper = text.trim().to_ascii_uppercase();
-    let after = match upper.split_once("PXE") {
-        Some((_, after)) => after.trim_start_matches(['-', ' ', '_']),
-        None => &upper,
-    };
-    let code = after.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
+    let mut after_pxe =
+        upper.split("PXE").skip(1).filter_map(|after| code_at(after.trim_start_matches(['-', ' ', '_'])));
+    // Without the word before it, a code has a digit: `tea` and `mad` are words.
+    let alone = || code_at(&upper).filter(|code| code.contains(|c: char| c.is_ascii_digit()));
+    after_pxe.next().or_else(alone).map(|code| format!("PXE-{code}"))
+}
+
+/// A letter and two hexadecimal digits at the beginning of `text`.
+fn code_at(text: &str) -> Option<&str> {
+    let code = text.split(|c: char| !c.is_ascii_alphanumeric()).next()?;
     let mut characters = code.chars();
     let is_code = matches!(characters.next(), Some('E' | 'T' | 'M'))
         && code.len() == 3
         && characters.all(|c| c.is_ascii_hexdigit());
-    // A word of three letters is no code: `tea` and `mad` are words.
-    let has_digit = code.chars().any(|c| c.is_ascii_digit());
-    (is_code && (has_digit || upper.contains("PXE"))).then(|| format!("PXE-{code}"))
+    is_code.then_some(code)
 }
 
 /// The number in `2d0c613b`, `0x2d0c613b`, `http://ipxe.org/2d0c613b` or a line that contains one of them.
@@ -90,9 +94,14 @@ mod tests {
 
     #[test]
     fn codes_are_found_as_people_type_them() {
-        for text in
-            ["PXE-E18", "pxe-e18", "E18", "PXE E18", "PXE-E18: Server response timeout.", ">>Start PXE-E18:"]
-        {
+        for text in [
+            "PXE-E18",
+            "pxe-e18",
+            "E18",
+            "PXE E18",
+            "PXE-E18: Server response timeout.",
+            ">>Start PXE over IPv4. PXE-E18:",
+        ] {
             assert_eq!(found(text), [("PXE-E18", ShownBy::Uefi)], "{text}");
         }
         let both = found("PXE-E53");
@@ -134,10 +143,12 @@ mod tests {
                 (other.shown_by, other.code, other.message) == (*shown_by, code, message)
             };
             assert!(!all[..place].iter().any(|other| is_same(other)), "{code} {message} twice");
-            assert!(
-                find(if code.is_empty() { message } else { code }).contains(&row) || code.len() == 2,
-                "{code}"
-            );
+            let typed = match code.len() {
+                0 => (*message).to_owned(),
+                7 => (*code).to_owned(),
+                _ => format!("{code:0<8}"),
+            };
+            assert!(find(&typed).contains(row), "{code} {message}");
         }
     }
 }

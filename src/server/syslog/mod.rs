@@ -14,9 +14,8 @@ use crate::event::ServerFact;
 use crate::net::StartError;
 use crate::net::bind_error;
 use crate::net::snapshot::Snapshot;
-use receive::Receiver;
-
-pub(super) use receive::Known;
+use crate::server::dhcp::running::Parts;
+use receive::{Known, Receiver};
 
 /// The key of the configuration.
 const KEY: &str = "syslog";
@@ -71,12 +70,14 @@ impl Syslog {
     ///
     /// # Errors
     /// The runtime refuses the sockets.
-    pub(super) fn start(bound: Option<Bound>, known: Known) -> io::Result<Syslog> {
-        let mut syslog = Syslog { receiver: Receiver::new(known), open: None };
+    pub(super) fn start(bound: Option<Bound>, parts: &Parts) -> io::Result<Box<Syslog>> {
+        let Parts { now, files, known, recorder, .. } = parts.clone();
+        let receiver = Receiver::new(Known { now, machines: known, files, recorder });
+        let mut syslog = Syslog { receiver, open: None };
         if let Some(bound) = bound {
             syslog.open = Some(syslog.open(bound)?);
         }
-        Ok(syslog)
+        Ok(Box::new(syslog))
     }
 
     fn open(&self, Bound { port, udp, tcp }: Bound) -> io::Result<Open> {

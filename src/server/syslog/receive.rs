@@ -33,11 +33,11 @@ const BUFFER: usize = 4096;
 
 /// Everything that the receiver needs to know the machines.
 #[derive(Clone, Debug)]
-pub(in crate::server) struct Known {
-    pub(in crate::server) now: Now,
-    pub(in crate::server) machines: MachineTable,
-    pub(in crate::server) files: ServedFiles,
-    pub(in crate::server) recorder: Recorder,
+pub(super) struct Known {
+    pub(super) now: Now,
+    pub(super) machines: MachineTable,
+    pub(super) files: ServedFiles,
+    pub(super) recorder: Recorder,
 }
 
 /// Records lines. Cheap to clone; clones share the limits.
