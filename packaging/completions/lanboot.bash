@@ -25,6 +25,9 @@ _lanboot() {
             lanboot,demo)
                 cmd="lanboot__subcmd__demo"
                 ;;
+            lanboot,doctor)
+                cmd="lanboot__subcmd__doctor"
+                ;;
             lanboot,help)
                 cmd="lanboot__subcmd__help"
                 ;;
@@ -70,6 +73,9 @@ _lanboot() {
             lanboot,wake)
                 cmd="lanboot__subcmd__wake"
                 ;;
+            lanboot,why)
+                cmd="lanboot__subcmd__why"
+                ;;
             lanboot__subcmd__help,check)
                 cmd="lanboot__subcmd__help__subcmd__check"
                 ;;
@@ -78,6 +84,9 @@ _lanboot() {
                 ;;
             lanboot__subcmd__help,demo)
                 cmd="lanboot__subcmd__help__subcmd__demo"
+                ;;
+            lanboot__subcmd__help,doctor)
+                cmd="lanboot__subcmd__help__subcmd__doctor"
                 ;;
             lanboot__subcmd__help,help)
                 cmd="lanboot__subcmd__help__subcmd__help"
@@ -123,6 +132,9 @@ _lanboot() {
                 ;;
             lanboot__subcmd__help,wake)
                 cmd="lanboot__subcmd__help__subcmd__wake"
+                ;;
+            lanboot__subcmd__help,why)
+                cmd="lanboot__subcmd__help__subcmd__why"
                 ;;
             lanboot__subcmd__help__subcmd__images,add)
                 cmd="lanboot__subcmd__help__subcmd__images__subcmd__add"
@@ -206,7 +218,7 @@ _lanboot() {
 
     case "${cmd}" in
         lanboot)
-            opts="-h -V --config --state --log --help --version serve reload status machines once wake check rehearse probe leases import images schema demo token completions man help"
+            opts="-h -V --config --state --log --help --version serve reload status machines why once wake check doctor rehearse probe leases import images schema demo token completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -309,8 +321,34 @@ _lanboot() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        lanboot__subcmd__doctor)
+            opts="-h --json --config --state --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         lanboot__subcmd__help)
-            opts="serve reload status machines once wake check rehearse probe leases import images schema demo token completions man help"
+            opts="serve reload status machines why once wake check doctor rehearse probe leases import images schema demo token completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -352,6 +390,20 @@ _lanboot() {
             return 0
             ;;
         lanboot__subcmd__help__subcmd__demo)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -660,6 +712,20 @@ _lanboot() {
             return 0
             ;;
         lanboot__subcmd__help__subcmd__wake)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__help__subcmd__why)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1470,6 +1536,36 @@ _lanboot() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__why)
+            opts="-h --follow --json --last --config --state --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -20,7 +20,9 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>
     match &record.event {
         Event::Received { message, client, details } => {
             if speaker == Some(Speaker::System) {
-                return on_system(boot, at);
+                // A loader that gives its address back says no more about itself than a system does.
+                let asks = matches!(message, Message::Discover | Message::Request | Message::BootpRequest);
+                return asks && on_system(boot, at);
             }
             received(boot, (*message, client, details), speaker, at)
         }
@@ -284,8 +286,7 @@ fn took_other(e: &mut Evidence, server: Ipv4Addr, at: Timestamp) {
 
 fn dropped(boot: &mut Boot, reason: DropReason, speaker: Option<Speaker>, at: Timestamp) -> bool {
     if speaker == Some(Speaker::System) {
-        let is_beside = matches!(reason, DropReason::NotNetboot | DropReason::ProxyOnly);
-        return is_beside && on_system(boot, at);
+        return reason == DropReason::NotNetboot && on_system(boot, at);
     }
     let e = &mut boot.evidence;
     match reason {
