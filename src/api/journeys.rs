@@ -1,7 +1,5 @@
 //! The journeys as the API shows them: the boots of each machine with their verdicts. `server/journey.rs` fills them in.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -19,17 +17,6 @@ use crate::types::MacAddr;
 
 /// Maximum number of boots that `GET /api/v1/boots` lists.
 const MAX_LISTED: usize = 1000;
-
-/// The journeys of all machines. Cheap to clone; clones share everything.
-#[derive(Clone, Debug, Default)]
-pub struct SharedJourneys(Arc<Mutex<Journeys>>);
-
-impl SharedJourneys {
-    /// Locks the journeys. They are consistent after a panic, because each record is complete in itself.
-    pub fn lock(&self) -> MutexGuard<'_, Journeys> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Why a boot stopped, and what to do.
 #[derive(Serialize)]

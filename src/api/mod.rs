@@ -38,6 +38,7 @@ mod reload;
 pub mod reloader;
 mod ring;
 mod seen;
+pub mod shared_journeys;
 pub mod slots;
 mod status;
 mod subnets;

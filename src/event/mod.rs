@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, MachineId, Rule, Severity, Timestamp};
 
+pub use details::Details;
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 pub use reservation::NotKept;
@@ -19,6 +20,7 @@ pub use tftp::{TransferEnd, TransferStop};
 
 #[macro_use]
 mod reason;
+mod details;
 mod http;
 mod reservation;
 mod server;
@@ -343,21 +345,6 @@ pub struct Client {
     pub firmware: Firmware,
     /// The client architecture, if the message has one.
     pub arch: Option<Arch>,
-}
-
-/// Details of a received message, from which a journey knows a retry from a new attempt.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Details {
-    /// The transaction id.
-    pub xid: u32,
-    /// The seconds since the client began, as the client states them. iPXE puts other facts there.
-    pub secs: u16,
-    /// The relay agent (`giaddr`).
-    pub relay: Option<Ipv4Addr>,
-    /// The server that the message names (option 54).
-    pub server: Option<Ipv4Addr>,
-    /// Whether the message asks the boot service (port 4011).
-    pub boot_service: bool,
 }
 
 /// An event in its envelope. Log lines, counters, journeys and the API are made from records alone.

@@ -117,7 +117,7 @@ pub struct Verdict {
     pub id: VerdictId,
     /// The cause in one sentence.
     pub cause: String,
-    /// What to do in one sentence, with the line of config.yaml or the command.
+    /// The advice in one sentence, with the line of config.yaml or the command.
     pub advice: String,
     pub confidence: Confidence,
 }

@@ -206,7 +206,7 @@ async fn look_into_loader(
     }
 }
 
-/// What is in the file `name`.
+/// Reads the content of the file `name`.
 fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
     let open = files.open_stored(name)?;
     let info = ipxe::inspect(&open.file).ok()?;
