@@ -132,9 +132,9 @@ impl Boot {
     }
 
     /// Adds an event.
-    pub fn push(&mut self, record: &Arc<Record>) {
+    pub fn push(&mut self, record: &Record) {
         if self.events.len() < MAX_EVENTS {
-            self.events.push(Arc::clone(record));
+            self.events.push(Arc::new(record.clone()));
         } else {
             self.omitted = self.omitted.saturating_add(1);
         }

@@ -78,7 +78,7 @@ impl Machine {
     }
 
     /// Takes in a record of this machine. `changes` gets the changes of its boots.
-    pub fn record(&mut self, record: &Arc<Record>, site: &Site, changes: &mut Vec<Change>) {
+    pub fn record(&mut self, record: &Record, site: &Site, changes: &mut Vec<Change>) {
         let at = record.at;
         if matches!(record.event, Event::Booted { .. } | Event::Stuck { .. } | Event::GoesOn { .. }) {
             return self.add_summary(record);
@@ -120,7 +120,7 @@ impl Machine {
     }
 
     /// Adds the summary of a boot to its events. The next boot may have begun already.
-    fn add_summary(&mut self, record: &Arc<Record>) {
+    fn add_summary(&mut self, record: &Record) {
         let is_stuck = matches!(record.event, Event::Stuck { .. });
         let of = self.boots.iter_mut().take(2).find(|boot| !is_stuck || boot.verdict.is_some());
         if let Some(boot) = of {
@@ -169,14 +169,7 @@ impl Machine {
     }
 
     /// A DISCOVER or BOOTREQUEST of firmware: a retry, the next round, or a new boot.
-    fn on_firmware(
-        &mut self,
-        record: &Arc<Record>,
-        xid: u32,
-        secs: u16,
-        site: &Site,
-        changes: &mut Vec<Change>,
-    ) {
+    fn on_firmware(&mut self, record: &Record, xid: u32, secs: u16, site: &Site, changes: &mut Vec<Change>) {
         let at = record.at;
         let Some(boot) = self.boots.front() else { return self.begin(at, changes) };
         let e = &boot.evidence;
@@ -215,7 +208,7 @@ impl Machine {
     }
 
     /// A DISCOVER of iPXE: the loader runs, the machine has iPXE as its firmware, or it starts again.
-    fn on_ipxe(&mut self, record: &Arc<Record>, site: &Site, changes: &mut Vec<Change>) {
+    fn on_ipxe(&mut self, record: &Record, site: &Site, changes: &mut Vec<Change>) {
         let at = record.at;
         let Some(boot) = self.boots.front() else { return self.begin(at, changes) };
         let step = boot.evidence.step;
@@ -248,7 +241,7 @@ impl Machine {
     }
 
     /// Without our DHCP, a boot begins with the first file.
-    fn open_for_files(&mut self, record: &Arc<Record>, site: &Site, changes: &mut Vec<Change>) {
+    fn open_for_files(&mut self, record: &Record, site: &Site, changes: &mut Vec<Change>) {
         let needs_one = match self.boots.front() {
             None => true,
             Some(boot) => boot.result == BootResult::Booted || is_too_late(boot, record.at),

@@ -18,10 +18,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::event::{Event, Message, Record};
-use crate::types::{MacAddr, Timestamp};
+use crate::types::{MacAddr, Timestamp, Uuid};
 
 use boot::{Boot, BootId};
 use machine::{Change, Machine};
+use observe::Speaker;
 use site::Site;
 use verdict::Verdict;
 
@@ -40,6 +41,8 @@ const CHECK_EVERY: u32 = 16_384;
 pub struct Journeys {
     pub site: Site,
     machines: HashMap<MacAddr, Machine, foldhash::fast::RandomState>,
+    /// The machines whose loader has not spoken yet, by the UUID of the machine. There are as many as machines at most.
+    loading: HashMap<Uuid, MacAddr, foldhash::fast::RandomState>,
     /// The machines that are judged if they stay silent, by the time.
     deadlines: BTreeSet<(Timestamp, MacAddr)>,
     /// Records since the last check of the size.
@@ -67,11 +70,16 @@ impl Journeys {
     }
 
     /// Takes in a record. Records about no machine with a MAC change nothing.
-    pub fn record(&mut self, record: &Arc<Record>) -> Vec<Changed> {
+    pub fn record(&mut self, record: &Record) -> Vec<Changed> {
         if let Event::Conflict { address, by } = &record.event {
             self.site.learn_conflict(*address, *by, record.at);
         }
-        let Some(mac) = record.machine.as_ref().and_then(|machine| machine.mac) else { return Vec::new() };
+        let Some(machine) = &record.machine else { return Vec::new() };
+        let Some(mac) = machine.mac else { return Vec::new() };
+        // Most machines of a network never boot from it, and each of their records comes here.
+        if machine.name.is_none() && !is_of_boot(record, &self.site) && !self.machines.contains_key(&mac) {
+            return Vec::new();
+        }
         let mut out = Vec::new();
         self.look_for_other_card(record, mac, &mut out);
         self.make_room(mac);
@@ -156,6 +164,13 @@ impl Journeys {
         out: &mut Vec<Changed>,
     ) {
         let Some(machine) = self.machines.get(&mac) else { return };
+        if let Some(uuid) = machine.uuid {
+            if machine.waits_for_loader() {
+                self.loading.insert(uuid, mac);
+            } else if self.loading.get(&uuid) == Some(&mac) {
+                self.loading.remove(&uuid);
+            }
+        }
         if before != machine.deadline {
             before.iter().for_each(|at| {
                 self.deadlines.remove(&(*at, mac));
@@ -183,9 +198,8 @@ impl Journeys {
         if self.machines.get(&mac).is_some_and(Machine::waits_for_loader) {
             return;
         }
-        let mut others =
-            self.machines.values_mut().filter(|other| other.mac != mac && other.uuid == Some(uuid));
-        let Some(other) = others.find(|other| other.waits_for_loader()) else { return };
+        let other = self.loading.get(&uuid).filter(|other| **other != mac);
+        let Some(other) = other.and_then(|other| self.machines.get_mut(other)) else { return };
         let (other_mac, before, mut changes) = (other.mac, other.deadline, Vec::new());
         other.uses_other_card(mac, &self.site, record.at, &mut changes);
         self.settle(other_mac, before, changes, out);
@@ -201,8 +215,12 @@ impl Journeys {
         seen.sort_unstable();
         let surplus = seen.len().saturating_sub(MAX_MACHINES);
         for (_, mac) in seen.into_iter().take(surplus) {
-            if let Some(deadline) = self.machines.remove(&mac).and_then(|machine| machine.deadline) {
-                self.deadlines.remove(&(deadline, mac));
+            let Some(machine) = self.machines.remove(&mac) else { continue };
+            machine.deadline.iter().for_each(|at| {
+                self.deadlines.remove(&(*at, mac));
+            });
+            if let Some(uuid) = machine.uuid.filter(|uuid| self.loading.get(uuid) == Some(&mac)) {
+                self.loading.remove(&uuid);
             }
         }
     }
@@ -240,5 +258,13 @@ impl Journeys {
                 }
             }
         }
+    }
+}
+
+/// Whether a record shows that its machine boots from the network.
+fn is_of_boot(record: &Record, site: &Site) -> bool {
+    match record.event.client() {
+        Some(client) => observe::speaker(client.firmware) != Speaker::System,
+        None => observe::begins_boot(&record.event, site),
     }
 }

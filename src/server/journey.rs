@@ -83,7 +83,7 @@ pub async fn follow(api: &Api) -> Infallible {
             let of_machines =
                 batch.records().filter(|record| record.machine.is_some() || is_conflict(record));
             for record in of_machines {
-                changes.extend(journeys.record(&Arc::new(record.clone())));
+                changes.extend(journeys.record(record));
             }
             changes.extend(journeys.advance(until));
             let ended: Vec<Option<(MachineId, Event)>> =

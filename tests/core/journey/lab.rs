@@ -1,7 +1,6 @@
 //! A server and one machine in virtual time, with the journeys of the server's records.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
 use std::time::Duration;
 
 use lanboot::event::{Event, HttpRefusal, HttpStop, Record, Refusal, TransferStop};
@@ -113,7 +112,7 @@ impl Lab {
     }
 
     fn feed(&mut self, record: Record) {
-        let changed = self.journeys.record(&Arc::new(record));
+        let changed = self.journeys.record(&record);
         self.note(changed);
     }
 
@@ -278,7 +277,7 @@ impl Lab {
     }
 
     /// Firmware, iPXE and script, up to the kernel.
-    pub fn to_script(&mut self) {
+    pub fn boot_to_script(&mut self) {
         self.lease(UEFI, 4000);
         self.size_probe("snponly.efi");
         self.tftp("snponly.efi", 300_000, 500);
@@ -287,8 +286,8 @@ impl Lab {
         self.http("boot.ipxe", 500, 0);
     }
 
-    pub fn to_initrd(&mut self) {
-        self.to_script();
+    pub fn boot_to_initrd(&mut self) {
+        self.boot_to_script();
         self.http("debian/linux", 10 << 20, 900);
         self.http("debian/initrd.gz", 40 << 20, 3000);
     }

@@ -81,6 +81,25 @@ fn machines_that_were_seen_longest_ago_are_forgotten() {
         journeys.record(&discover(n, u64::from(n), 1));
     });
     let count = journeys.machines().count();
-    assert!(count >= MAX_MACHINES && count <= MAX_MACHINES * 11 / 10, "{count}");
+    assert!((MAX_MACHINES..=MAX_MACHINES * 11 / 10).contains(&count), "{count}");
     assert!(journeys.machine(mac(0)).is_none() && journeys.machine(mac(many - 1)).is_some());
+}
+
+#[test]
+fn machines_that_never_boot_from_the_network_take_no_room() {
+    let mut journeys = Journeys::default();
+    let of_system = |n, name: Option<&str>| {
+        let client = Client { firmware: Firmware::Other, arch: None };
+        let event = Event::Received { message: Message::Discover, client, details: Details::default() };
+        let machine = MachineId { name: name.map(Into::into), ..MachineId::from(mac(n)) };
+        Record { at: Timestamp(5), interface: None, machine: Some(machine), event }
+    };
+    journeys.record(&of_system(1, None));
+    assert!(journeys.machine(mac(1)).is_none());
+    journeys.record(&of_system(2, Some("node2")));
+    assert_eq!(journeys.machine(mac(2)).unwrap().seen, Some(Timestamp(5)), "the configuration names it");
+    journeys.record(&discover(3, 7, 1));
+    journeys.record(&of_system(3, None));
+    let events = journeys.machine(mac(3)).unwrap().boots[0].events.len();
+    assert_eq!(events, 2, "the system of a machine that boots");
 }

@@ -351,7 +351,7 @@ fn ipxe_no_network_if_another_card_asks() {
 #[test]
 fn script_failed_by_silence() {
     let mut lab = Lab::server();
-    lab.to_script();
+    lab.boot_to_script();
     lab.pass(29_900);
     lab.assert_stuck(100, "script_failed");
 }
@@ -359,7 +359,7 @@ fn script_failed_by_silence() {
 #[test]
 fn script_failed_by_a_misspelt_name() {
     let mut lab = Lab::server();
-    lab.to_script();
+    lab.boot_to_script();
     lab.http_refused("/debain/vmlinuz");
     lab.assert_stuck(5000, "script_failed");
 }
@@ -367,7 +367,7 @@ fn script_failed_by_a_misspelt_name() {
 #[test]
 fn kernel_missing() {
     let mut lab = Lab::server();
-    lab.to_script();
+    lab.boot_to_script();
     lab.http_refused("/debian/linux");
     lab.assert_stuck(5000, "kernel_missing");
 }
@@ -375,7 +375,7 @@ fn kernel_missing() {
 #[test]
 fn kernel_missing_if_the_connection_is_reset() {
     let mut lab = Lab::server();
-    lab.to_script();
+    lab.boot_to_script();
     lab.http("debian/linux", 10 << 20, 900);
     lab.http_stops("debian/initrd.gz", 1 << 20, 40 << 20);
     lab.assert_stuck(5000, "kernel_missing");
@@ -384,7 +384,7 @@ fn kernel_missing_if_the_connection_is_reset() {
 #[test]
 fn not_enough_ram_if_the_machine_starts_again() {
     let mut lab = Lab::server();
-    lab.to_initrd();
+    lab.boot_to_initrd();
     lab.pass(8000);
     lab.again();
     lab.discover(UEFI, 0);
@@ -394,7 +394,7 @@ fn not_enough_ram_if_the_machine_starts_again() {
 #[test]
 fn not_enough_ram_by_its_report() {
     let mut lab = Lab::server();
-    lab.to_script();
+    lab.boot_to_script();
     lab.journeys.machine_mut(MacAddr([2, 0, 0, 0, 0, 1])).unwrap().reported.memory = Some(512);
     lab.http("debian/linux", 10 << 20, 900);
     lab.http_stops("debian/initrd.gz", 1 << 20, 40 << 20);
@@ -404,7 +404,7 @@ fn not_enough_ram_by_its_report() {
 #[test]
 fn initrd_no_network() {
     let mut lab = Lab::server();
-    lab.to_initrd();
+    lab.boot_to_initrd();
     lab.pass(59_900);
     lab.assert_stuck(100, "initrd_no_network");
     lab.pass(30_000);
@@ -415,7 +415,7 @@ fn initrd_no_network() {
 #[test]
 fn installer_failed() {
     let mut lab = Lab::server();
-    lab.to_initrd();
+    lab.boot_to_initrd();
     lab.pass(10_000);
     lab.lease(SYSTEM, 10);
     assert_eq!(lab.result(), BootResult::Booted);
@@ -427,7 +427,7 @@ fn installer_failed() {
 #[test]
 fn booted_from_disk_and_never_seen() {
     let mut lab = Lab::server();
-    lab.to_initrd();
+    lab.boot_to_initrd();
     lab.lease(SYSTEM, 10);
     let mac = lab.mac();
     lab.journeys.expect(mac, lab.world.now);
@@ -493,7 +493,7 @@ fn a_machine_that_boots_its_disk_by_configuration_has_booted() {
     let mut lab = Lab::server();
     let mac = lab.mac();
     lab.journeys.site.local.insert(mac);
-    lab.to_script();
+    lab.boot_to_script();
     assert_eq!((lab.result(), lab.verdict(0)), (BootResult::Booted, None));
 }
 
