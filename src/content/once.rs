@@ -395,8 +395,7 @@ fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
 /// The key of a machine in the file. A name may change, so it is the key only of a machine without MAC and UUID.
 fn key_of(machine: &Machine) -> Option<String> {
     let mac = machine.macs.first().map(ToString::to_string);
-    let uuid = || machine.uuid.map(|uuid| uuid.to_string());
-    mac.or_else(uuid).or_else(|| Some(machine.name.clone()))
+    mac.or_else(|| machine.uuid.map(|uuid| uuid.to_string())).or_else(|| Some(machine.name.clone()))
 }
 
 #[cfg(test)]

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
-use super::boot_line;
-use crate::event::{Client, Event, Message, NotKept, Record, TransferStop};
+use super::{boot_line, file_line};
+use crate::event::{Client, Event, Message, NotKept, Record};
 use crate::types::{ClientId, Escaped, Firmware, Ipv4Network, MacAddr, MachineId};
 
 /// Formats the log line of a record. People grep for the first words, so they must stay stable.
@@ -15,22 +14,7 @@ pub fn line(record: &Record) -> String {
         Event::Received { message, client, .. } => {
             format!("{}({interface}) {}", message.name(), client_text(record, client))
         }
-        Event::Answered { message, address, file, note, .. } => {
-            let mut line = format!("{}({interface})", message.name());
-            if !address.is_unspecified() {
-                let _ = write!(line, " {address}");
-            }
-            let _ = write!(line, " {}", hardware(record));
-            if let Some((file, rule)) = file {
-                // The first item of the menu loads no file.
-                let file = if file.is_empty() { "none" } else { file };
-                let _ = write!(line, " file={file} rule={rule}");
-            }
-            if let Some(note) = note {
-                let _ = write!(line, ": {note}");
-            }
-            line
-        }
+        Event::Answered { .. } => answered(record, interface, event),
         Event::Released { address, .. } => {
             format!("released({interface}) {address} {}", hardware(record))
         }
@@ -62,11 +46,10 @@ pub fn line(record: &Record) -> String {
             ambiguous_address(*address, *by_dhcp, *other, *on_wire)
         }
         Event::Dropped { reason, client } => {
-            let client = match client {
-                Some(client) => format!(" {}", client_text(record, client)),
-                None => record.machine.as_ref().map(|machine| format!(" {machine}")).unwrap_or_default(),
-            };
-            format!("dropped({interface}){client} reason={}", reason.name())
+            let client = client.as_ref().map(|client| client_text(record, client));
+            let sender = client.or_else(|| record.machine.as_ref().map(MachineId::to_string));
+            let sender = sender.map(|sender| format!(" {sender}")).unwrap_or_default();
+            format!("dropped({interface}){sender} reason={}", reason.name())
         }
         Event::Server { text, .. } => text.clone(),
         Event::NoFileForArchitecture { client } => {
@@ -81,8 +64,27 @@ pub fn line(record: &Record) -> String {
             format!("file_missing({interface}) {client} file={file} rule={rule}: {}", missing(file, *set))
         }
         Event::TextFailed { problem, .. } => escaped(problem).to_string(),
-        event => tftp_line(record, event),
+        Event::OnceEnded { .. } => once_line(record, event),
+        _ => file_line::line(record),
     }
+}
+
+fn answered(record: &Record, interface: &str, event: &Event) -> String {
+    let Event::Answered { message, address, file, note, .. } = event else { return String::new() };
+    let mut line = format!("{}({interface})", message.name());
+    if !address.is_unspecified() {
+        let _ = write!(line, " {address}");
+    }
+    let _ = write!(line, " {}", hardware(record));
+    if let Some((file, rule)) = file {
+        // The first item of the menu loads no file.
+        let file = if file.is_empty() { "none" } else { file };
+        let _ = write!(line, " file={file} rule={rule}");
+    }
+    if let Some(note) = note {
+        let _ = write!(line, ": {note}");
+    }
+    line
 }
 
 fn boot_loop(record: &Record, interface: &str, event: &Event) -> String {
@@ -150,57 +152,6 @@ fn proxy_arp(interface: &str, by: MacAddr, addresses: &[Ipv4Addr]) -> String {
     )
 }
 
-/// Formats events of TFTP; passes others on to HTTP.
-fn tftp_line(record: &Record, event: &Event) -> String {
-    let peer = host(record, event);
-    match event {
-        Event::TftpStarted { file, size: whole, blksize, .. } => {
-            format!("started sending {} to {peer} size={whole} blksize={blksize}", escaped(file))
-        }
-        Event::TftpAcknowledged { file, block, .. } => {
-            let part = if *block { "block 1" } else { "the options" };
-            format!("acknowledged {} by {peer}: {part}", escaped(file))
-        }
-        Event::TftpSent { file, bytes, took, resent, .. } => {
-            let mut line = format!("sent {} to {} {} {}", escaped(file), peer, size(*bytes), seconds(*took));
-            let _ = write!(line, " {}/s", size(rate(*bytes, *took)));
-            if *resent > 0 {
-                let _ = write!(line, " resent={resent}");
-            }
-            line
-        }
-        Event::TftpSizeProbe { file, .. } => format!("size_probe {} by {}", escaped(file), peer),
-        Event::TftpStopped { file, bytes, size: whole, took, resent, stop, rejected_blksize, .. } => {
-            let mut line = format!("stopped sending {} to {}", escaped(file), peer);
-            let _ = write!(line, " after {} of {} {}", size(*bytes), size(*whole), seconds(*took));
-            let _ = write!(line, " resent={resent}: {}", why(stop));
-            if let Some(block_size) = rejected_blksize {
-                let _ = write!(
-                    line,
-                    "; it accepted the options but never acknowledged block 1, so blocks of {block_size} bytes may \
-                     be too large for it: set `tftp.max_block_size` lower"
-                );
-            }
-            line
-        }
-        Event::TftpUnanswered { peer, reason } => format!("dropped(tftp) {peer} reason={}", reason.name()),
-        Event::TftpReceived { file, bytes, took, .. } => {
-            format!("received {} from {} {} {}", escaped(file), peer, size(*bytes), seconds(*took))
-        }
-        Event::TftpUploadStopped { file, bytes, why, .. } => format!(
-            "stopped receiving {} from {} after {}: {}; nothing is kept",
-            escaped(file),
-            peer,
-            size(*bytes),
-            why.name()
-        ),
-        Event::TftpRefused { name, reason, .. } => {
-            format!("refused {} to {} reason={}", escaped(name), peer, reason.name())
-        }
-        event => http_line(record, &peer, event),
-    }
-}
-
 /// Formats the end of a `once`.
 fn once_line(record: &Record, event: &Event) -> String {
     let Event::OnceEnded { target, why, next } = event else { return String::new() };
@@ -209,58 +160,6 @@ fn once_line(record: &Record, event: &Event) -> String {
     let name = name.map_or_else(|| hardware(record), |name| name.to_string());
     let next = next.as_ref().map(|next| format!(" and starts {next} next")).unwrap_or_default();
     format!("once {target} of {name} is over: {}{next}", escaped(why))
-}
-
-/// Formats events of HTTP, and passes others on.
-fn http_line(record: &Record, peer: &str, event: &Event) -> String {
-    match event {
-        Event::HttpStarted { file, wanted, .. } => {
-            format!("started sending {} to {peer} size={wanted} by HTTP", escaped(file))
-        }
-        Event::HttpSent { file, bytes, took, .. } => {
-            format!("sent {} to {} {} {} by HTTP", escaped(file), peer, size(*bytes), seconds(*took))
-        }
-        Event::HttpAnswered { file, status, .. } => {
-            format!("answered {} to {} status={status}", escaped(file), peer)
-        }
-        Event::HttpStopped { file, bytes, wanted, reason, .. } => format!(
-            "stopped sending {} to {} by HTTP after {} of {} reason={}",
-            escaped(file),
-            peer,
-            size(*bytes),
-            size(*wanted),
-            reason.name()
-        ),
-        Event::HttpRefused { name, reason, .. } => {
-            format!("refused {} to {} by HTTP reason={}", escaped(name), peer, reason.name())
-        }
-        Event::Syslog { severity, program, text, .. } => {
-            let colon = if program.is_empty() { "" } else { ": " };
-            format!("syslog {peer} {severity} {}{colon}{}", escaped(program), escaped(text))
-        }
-        Event::SyslogDropped { peer, reason } => format!("dropped(syslog) {peer} reason={}", reason.name()),
-        event => once_line(record, event),
-    }
-}
-
-pub fn why(stop: &TransferStop) -> String {
-    let text = match stop {
-        TransferStop::Silent => "the client went silent",
-        TransferStop::Refused { code, message } => {
-            return format!("the client sent error {code} \"{}\"", escaped(message));
-        }
-        TransferStop::Unreachable => "the client closed its port",
-        TransferStop::Replaced => "the client sent another request",
-        TransferStop::Evicted => "the client was silent, and others needed its place",
-        TransferStop::Unreadable => "the file could not be read, or became shorter",
-        TransferStop::ServerStops => "lanboot stops",
-    };
-    text.to_owned()
-}
-
-/// Bytes per second.
-fn rate(bytes: u64, took: Duration) -> u64 {
-    (bytes as f64 / took.as_secs_f64().max(0.000_001)) as u64
 }
 
 fn exhausted(
@@ -373,15 +272,6 @@ fn hardware(record: &Record) -> String {
     record.machine.as_ref().map_or_else(|| "no-mac".to_owned(), MachineId::to_string)
 }
 
-/// The address of the client of a file request, and the name of its machine if that has one.
-fn host(record: &Record, event: &Event) -> String {
-    let mut text = event.peer().map(|peer| peer.ip().to_string()).unwrap_or_default();
-    if let Some(name) = record.machine.as_ref().and_then(|machine| machine.name.as_ref()) {
-        let _ = write!(text, " {}", escaped(name));
-    }
-    text
-}
-
 fn client_text(record: &Record, client: &Client) -> String {
     let mut text = hardware(record);
     if client.firmware != Firmware::Other {
@@ -395,17 +285,4 @@ fn client_text(record: &Record, client: &Client) -> String {
 
 fn escaped(text: &str) -> Escaped<'_> {
     Escaped(text.as_bytes())
-}
-
-/// `1.0 MiB`
-fn size(bytes: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match UNITS.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
-        None => format!("{bytes} B"),
-    }
-}
-
-fn seconds(took: Duration) -> String {
-    format!("{:.1} s", took.as_secs_f64())
 }

@@ -27,6 +27,7 @@ mod activity;
 mod boot_line;
 mod counters;
 pub mod fields;
+mod file_line;
 mod gauges;
 mod histogram;
 mod level;

@@ -132,7 +132,7 @@ fn d_14_names_from_the_network_are_escaped() {
     let peer = "192.168.77.50:2070".parse().unwrap();
     let refused = Event::TftpRefused { name: "a\n\u{1b}[0m".into(), peer, reason: Refusal::BadName };
     let refused_by_client = TransferStop::Refused { code: 3, message: "full\n".into() };
-    assert_eq!(log_line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
+    assert_eq!(file_line::why(&refused_by_client), "the client sent error 3 \"full\\x0a\"");
     assert_eq!(line("eth1", &refused), "refused a\\x0a\\x1b[0m to 192.168.77.50 reason=bad_name");
 }
 
