@@ -21,6 +21,7 @@ impl LeaseBook {
         let before = std::mem::replace(&mut self.pools, pools);
         (self.clients, self.machines) = (ClientIndex::default(), MachineIndex::default());
         let mut all: Vec<(Ipv4Addr, Binding)> = self.bindings.drain().chain(self.set_aside.drain()).collect();
+        all.iter_mut().for_each(|(address, binding)| self.restore_second(*address, binding));
         let own = std::mem::take(&mut self.own);
         let mut own = self.set_own_addresses(&own);
         own.retain(|address| !before.iter().any(|pool| pool.has(*address)));
@@ -39,6 +40,17 @@ impl LeaseBook {
             }
         }
         own
+    }
+
+    /// Makes a binding a lease again that was the second lease of its client. With the new pools and identifiers, it may
+    /// belong to another client, or the other lease may be gone. In the store it is still a lease.
+    fn restore_second(&mut self, address: Ipv4Addr, binding: &mut Binding) {
+        let is_over = |left: &Lease| left.state == State::Released && left.until == Timestamp(0);
+        let is_second = binding.state == State::Declined && binding.leased && binding.pending == 0;
+        if is_second && self.left_over.get(&address).is_some_and(is_over) {
+            self.left_over.remove(&address);
+            (binding.state, binding.stored) = (State::Leased, Some(binding.until));
+        }
     }
 
     /// Sets the client identifier of a stored lease to the hardware address, for clients that are known by that alone.

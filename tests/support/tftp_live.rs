@@ -28,6 +28,7 @@ pub const LOOPBACK_MTU: u32 = 65536;
 pub struct Server {
     pub port: u16,
     pub base: tempfile::TempDir,
+    /// The events, except those about the start of a transfer.
     pub events: Arc<Mutex<Vec<Event>>>,
     engine: Engine,
 }
@@ -67,6 +68,13 @@ impl Setup {
     }
 }
 
+/// Keeps an event, unless it is about the start of a transfer.
+fn push_end(seen: &Mutex<Vec<Event>>, event: Event) {
+    if !matches!(event, Event::TftpStarted { .. } | Event::TftpAcknowledged { .. }) {
+        seen.lock().unwrap().push(event);
+    }
+}
+
 impl Server {
     /// lanboot's own engine.
     pub fn native(setup: Setup) -> Server {
@@ -85,7 +93,7 @@ impl Server {
             files: Files::new(Catalog::open(&base.path().join("root")).unwrap(), MachineTable::default()),
             now: setup.may_ask(),
             ports: setup.ports,
-            record: move |event| seen.lock().unwrap().push(event),
+            record: move |event| push_end(&seen, event),
         };
         let listener = native::Listener { socket: Arc::new(socket), mtu: setup.mtu };
         let engine = Engine::Native(native::start(Arc::new([Arc::new(listener)]), service).unwrap());
@@ -104,7 +112,7 @@ impl Server {
             now: setup.may_ask(),
             active: active.clone(),
             closing: Arc::default(),
-            record: move |event| seen.lock().unwrap().push(event),
+            record: move |event| push_end(&seen, event),
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
