@@ -22,6 +22,7 @@ mod probe;
 mod rehearse;
 mod reload;
 mod schema;
+mod screen_code;
 mod serve;
 mod signals;
 mod status;

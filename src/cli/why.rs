@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::ask_server::{Answer, Server, ask, segment};
 use super::config_file::{Given, state_folder};
 use super::output;
+use super::screen_code;
 use super::table::safe;
 
 /// Pause between two looks at a boot that is followed.
@@ -19,8 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The arguments of the command.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The machine's MAC address, its name in `machines`, or its IP address
-    #[arg(value_name = "MAC|NAME|IP")]
+    /// The machine's MAC address, its name in `machines`, its IP address, or a code or message on its screen, such as PXE-E18
+    #[arg(value_name = "MAC|NAME|IP|CODE")]
     machine: String,
     /// Show new events as they come, until interrupted
     #[arg(long, conflicts_with = "json")]
@@ -35,6 +36,9 @@ pub struct Arguments {
 
 /// Runs the command. The exit code is 0 for success, and 1 if the machine is unknown or no server runs.
 pub fn run(given: Given<'_>, arguments: &Arguments) -> ExitCode {
+    if let Some(code) = screen_code::explain(given, &arguments.machine, arguments.json) {
+        return code;
+    }
     let server = match Server::given(given, "why") {
         Ok(server) => server,
         Err(code) => return code,

@@ -41,3 +41,12 @@ fn the_page_of_codes_is_made_from_their_table() {
         "docs/codes.md is out of date: run UPDATE=1 cargo test --test rules the_page_of_codes"
     );
 }
+
+/// docs/troubleshooting.md explains every verdict.
+#[test]
+fn every_verdict_is_explained() {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).unwrap();
+    for id in lanboot::journey::verdict::VerdictId::ALL {
+        assert!(page.contains(&format!("| `{}` |", id.name())), "{} is not explained", id.name());
+    }
+}

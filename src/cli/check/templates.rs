@@ -1,7 +1,7 @@
 //! Renders every template of the images folder for every machine of the configuration and for an unknown machine, to
 //! find errors before a machine boots. `lanboot check` calls it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -105,12 +105,42 @@ pub fn check(config: &Config) -> TemplateReport {
     found
 }
 
-/// Adds errors without duplicates, because several architectures or machines may cause the same error.
+/// Adds one line for each fault. The same fault may occur for many machines and architectures.
 fn add_unique<'e>(lines: &mut Vec<String>, errors: impl Iterator<Item = &'e TemplateError>) {
-    let mut seen = BTreeSet::new();
+    let mut machines = MachinesByFault::default();
+    let mut first = Vec::new();
     for error in errors {
-        if seen.insert((error.file.clone(), error.line, error.what.clone(), error.machine.clone())) {
-            lines.push(error.to_string());
+        let fault = format!("{} {:?} {}", error.file, error.line, error.what);
+        if machines.add(&fault, &error.machine) {
+            first.push((fault, error));
+        }
+    }
+    for (fault, error) in first {
+        lines.push(TemplateError { machine: machines.text(&fault), ..error.clone() }.to_string());
+    }
+}
+
+/// The machines that each fault occurs for, each once, in the order of the configuration.
+#[derive(Default)]
+struct MachinesByFault(BTreeMap<String, Vec<String>>);
+
+impl MachinesByFault {
+    /// Adds a machine to a fault. Returns whether it is the first one.
+    fn add(&mut self, fault: &str, machine: &str) -> bool {
+        let machines = self.0.entry(fault.to_owned()).or_default();
+        if !machines.iter().any(|known| known == machine) {
+            machines.push(machine.to_owned());
+        }
+        machines.len() == 1
+    }
+
+    /// `node1`, `node1 and node2` or `node1 and 7 other machines`
+    fn text(&self, fault: &str) -> String {
+        match self.0.get(fault).map(Vec::as_slice) {
+            None | Some([]) => String::new(),
+            Some([one]) => one.clone(),
+            Some([one, two]) => format!("{one} and {two}"),
+            Some([one, others @ ..]) => format!("{one} and {} other machines", others.len()),
         }
     }
 }
@@ -127,14 +157,16 @@ fn targets(config: &Config, arches: &[Arch], catalog: &Catalog) -> (BTreeSet<Str
     let default = config.targets.default.iter().map(|start| (start, None));
     let starts: Vec<(&BootAction, Option<&Machine>)> = own.chain(default).collect();
     let errors = |loader: Loader| {
-        let made = starts.iter().flat_map(|(start, machine)| {
-            let who = machine.map_or("a machine without an entry", |machine| &machine.name);
-            arches.iter().filter_map(move |arch| {
-                let made = script(loader, start, &config.targets, &facts(*machine, *arch), served);
-                made.err().map(|error| format!("{}: {} (for {who})", error.key, error.reason))
-            })
-        });
-        made.collect::<Vec<_>>()
+        let mut machines = MachinesByFault::default();
+        for ((start, machine), arch) in starts.iter().flat_map(|start| arches.iter().map(move |a| (start, a)))
+        {
+            let name = machine.map_or("a machine without an entry", |machine| &machine.name);
+            if let Err(error) = script(loader, start, &config.targets, &facts(*machine, *arch), served) {
+                machines.add(&format!("{}: {}", error.key, error.reason), name);
+            }
+        }
+        let line = |fault: &String| format!("{fault} (for {})", machines.text(fault));
+        machines.0.keys().map(line).collect::<Vec<_>>()
     };
     let (loaders, are_all_known) = loaders(config, catalog);
     let mut problems = BTreeSet::new();
@@ -271,6 +303,18 @@ mod tests {
                 && found.notes[0].contains("(for 02:00:5e:00:53:01)"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn r_48_a_fault_has_one_line_for_all_its_machines() {
+        let found = found(MACHINES, &[("ks.cfg.j2", "{{ disc }}\n")]);
+        let of_machines: Vec<&String> =
+            found.problems.iter().filter(|line| line.ends_with("(for a and b)")).collect();
+        assert_eq!(of_machines.len(), 1, "{found:?}");
+        assert!(found.problems.iter().all(|line| !line.ends_with("(for a)")), "{found:?}");
+        let mut machines = MachinesByFault::default();
+        let are_first: Vec<bool> = ["a", "b", "a", "c"].map(|name| machines.add("x", name)).into();
+        assert_eq!((machines.text("x").as_str(), are_first[0]), ("a and 2 other machines", true));
     }
 
     #[test]
