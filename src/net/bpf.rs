@@ -57,3 +57,15 @@ pub fn unfragmented_udp() -> [SockFilter; 8] {
         SockFilter::new(X_IS_IP_HEADER_LEN, 0, 0, 14),
     ]
 }
+
+/// The filter for unfragmented UDP over IPv4 to `port`.
+pub fn udp_to(port: u16) -> Vec<SockFilter> {
+    let mut filter = Vec::from(unfragmented_udp());
+    filter.extend([
+        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, port.into()),
+        REJECT,
+        ACCEPT,
+    ]);
+    filter
+}

@@ -7,14 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::facts::DhcpServer;
-use crate::net::bpf::{ACCEPT, ETH_P_IP, JUMP_IF_EQUAL, LOAD_HALF_AT_X, REJECT, unfragmented_udp};
+use crate::net::bpf::{ETH_P_IP, udp_to};
 use crate::net::interface::Interface;
 use crate::net::packet_socket::{FRAME, PacketSocket};
 use crate::types::MacAddr;
 use crate::wire::dhcp::{BOOTREPLY, BOOTREQUEST, FLAG_BROADCAST, Message, MessageType};
 use crate::wire::frame::{udp_datagram, udp_frame};
 use crate::wire::option::code;
-use socket2::SockFilter;
 
 /// Times at which the DHCPDISCOVER is sent. A second one is for a network that lost the first.
 const SENT_AT: [Duration; 2] = [Duration::ZERO, Duration::from_secs(1)];
@@ -125,18 +124,6 @@ fn offer(payload: &[u8], xid: u32, source: Ipv4Addr) -> Option<(Ipv4Addr, Option
     }
     let offered = Some(message.yiaddr).filter(|address| !address.is_unspecified());
     Some((message.options.ip(code::SERVER_IDENTIFIER).unwrap_or(source), offered))
-}
-
-/// The filter for unfragmented UDP over IPv4 to `port`.
-fn udp_to(port: u16) -> Vec<SockFilter> {
-    let mut filter = Vec::from(unfragmented_udp());
-    filter.extend([
-        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, port.into()),
-        REJECT,
-        ACCEPT,
-    ]);
-    filter
 }
 
 #[cfg(test)]

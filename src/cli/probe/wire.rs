@@ -7,14 +7,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::net::bind_error;
-use crate::net::bpf::{ACCEPT, ETH_P_ALL, JUMP_IF_EQUAL, LOAD_HALF_AT_X, REJECT, unfragmented_udp};
+use crate::net::bpf::{ETH_P_ALL, udp_to};
 use crate::net::interface::Interface;
 use crate::net::packet_socket::{FRAME, PacketSocket};
 use crate::net::readable::register;
@@ -314,16 +314,4 @@ fn packet_socket(interface: &str) -> io::Result<Socket> {
     socket.set_broadcast(true)?;
     socket.bind_device(Some(interface.as_bytes()))?;
     Ok(socket)
-}
-
-/// The filter for "unfragmented UDP over IPv4 to `port`".
-fn udp_to(port: u16) -> Vec<SockFilter> {
-    let mut filter = Vec::from(unfragmented_udp());
-    filter.extend([
-        SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, port.into()),
-        REJECT,
-        ACCEPT,
-    ]);
-    filter
 }
