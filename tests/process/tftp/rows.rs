@@ -328,19 +328,19 @@ fn t_14_a_size_probe_is_logged_at_debug_and_leaves_no_descriptor() {
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Counts the answers that `stranger` gets, each within [`PATIENCE`]. All are ERROR 5 from `place`.
-fn times_logged(stranger: &UdpSocket, place: SocketAddr) -> usize {
+fn errors_received(stranger: &UdpSocket, place: SocketAddr) -> usize {
     stranger.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut buf = [0; 600];
-    let mut told = 0;
+    let mut errors = 0;
     loop {
         match stranger.recv_from(&mut buf) {
             Ok((len, from)) => {
                 assert_eq!((error_of(&buf[..len]).0, from), (ErrorCode::UNKNOWN_TRANSFER, place));
-                told += 1;
+                errors += 1;
             }
             // The kernel reported that no socket listens there for this client.
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-            Err(_) => return told,
+            Err(_) => return errors,
         }
     }
 }
@@ -348,7 +348,7 @@ fn times_logged(stranger: &UdpSocket, place: SocketAddr) -> usize {
 #[test]
 fn t_15_an_unknown_tid_gets_one_error_and_the_transfer_continues() {
     let range = Ports::Range { first: 41_710, last: 41_719 };
-    for (ports, told) in [(Ports::Ephemeral, 1), (range, 1), (Ports::Single, 0)] {
+    for (ports, errors) in [(Ports::Ephemeral, 1), (range, 1), (Ports::Single, 0)] {
         let server = Server::native(Setup { ports, ..Setup::default() });
         fs::write(server.root().join("large"), content(20 * 512)).unwrap();
         let (socket, _) = server.ask(rrq("large", Options::default()));
@@ -362,16 +362,16 @@ fn t_15_an_unknown_tid_gets_one_error_and_the_transfer_continues() {
         };
         let early = client();
         send(&early);
-        assert!(times_logged(&early, place) <= 1, "{ports:?}");
+        assert!(errors_received(&early, place) <= 1, "{ports:?}");
         // The transfer is some time old when its first block has been sent again.
         assert_eq!(block(&next(&socket)), 1);
         std::thread::sleep(Duration::from_millis(50));
         let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         for stranger in [client(), elsewhere] {
             send(&stranger);
-            assert_eq!(times_logged(&stranger, place), told, "{ports:?}");
+            assert_eq!(errors_received(&stranger, place), errors, "{ports:?}");
             send(&stranger);
-            assert_eq!(times_logged(&stranger, place), 0, "{ports:?}: once");
+            assert_eq!(errors_received(&stranger, place), 0, "{ports:?}: once");
         }
         for number in 1..=20 {
             ack(&socket, number);
@@ -381,7 +381,7 @@ fn t_15_an_unknown_tid_gets_one_error_and_the_transfer_continues() {
         }
         ack(&socket, 21);
         server.event(|event| matches!(event, Event::TftpSent { .. }));
-        let reason = if told > 0 { Unanswered::UnknownTransfer } else { Unanswered::NotRequest };
+        let reason = if errors > 0 { Unanswered::UnknownTransfer } else { Unanswered::NotRequest };
         server.event(|event| matches!(event, Event::TftpUnanswered { reason: why, .. } if *why == reason));
     }
 }
@@ -404,10 +404,10 @@ fn t_15_a_transfer_that_has_just_begun_has_nothing_that_tells_strangers() {
         let (stranger, place) = (client(), socket.peer_addr().unwrap());
         stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
         let early = began.elapsed() < Duration::from_millis(300);
-        let told = times_logged(&stranger, place);
+        let errors = errors_received(&stranger, place);
         std::thread::sleep(Duration::from_millis(400));
         stranger.send_to(&Packet::Ack(1).encode(), place).unwrap();
-        early.then(|| (told, times_logged(&stranger, place)))
+        early.then(|| (errors, errors_received(&stranger, place)))
     });
     assert_eq!(seen, Some((0, 1)));
 }
@@ -421,7 +421,7 @@ fn t_15_clients_not_allowed_get_no_error_and_floods_are_limited() {
     std::thread::sleep(Duration::from_millis(50));
     let elsewhere = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
     elsewhere.send_to(&Packet::Ack(1).encode(), place).unwrap();
-    assert_eq!(times_logged(&elsewhere, place), 0);
+    assert_eq!(errors_received(&elsewhere, place), 0);
     let flood: Vec<UdpSocket> = (0..200).map(|_| client()).collect();
     for stranger in &flood {
         stranger.set_nonblocking(true).unwrap();
@@ -430,8 +430,8 @@ fn t_15_clients_not_allowed_get_no_error_and_floods_are_limited() {
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(PATIENCE);
-    let told: usize = flood.iter().map(|stranger| times_logged(stranger, place)).sum();
-    assert_eq!(told, 8);
+    let errors: usize = flood.iter().map(|stranger| errors_received(stranger, place)).sum();
+    assert_eq!(errors, 8);
     let of_strangers =
         |event: &&Event| matches!(event, Event::TftpUnanswered { reason: Unanswered::UnknownTransfer, .. });
     assert_eq!(
