@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use crate::api::ring::{Place, Ring};
 use crate::api::seen::SeenMachines;
-use crate::record::Recorder;
+use crate::record::{Reader as ReaderOfRecords, Recorder};
 use crate::store::LeaseReader;
 use crate::types::Timestamp;
 
@@ -57,6 +57,7 @@ impl Feed {
                     ring.push(record);
                 }
                 ring.skip(batch.lost);
+                recorder.records_lost(ReaderOfRecords::Events, batch.lost);
                 self.0.next.send_replace(ring.next());
             }
             sleep(PAUSE).await;

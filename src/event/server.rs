@@ -64,6 +64,8 @@ named! {
         OnceNotStored = "once_not_stored",
         /// The folder for uploads is full.
         UploadsFull = "uploads_full",
+        /// Records were lost before the journeys took them in, because their queue was full.
+        RecordsLost = "records_lost",
     }
 }
 

@@ -61,8 +61,8 @@ pub struct Evidence {
     pub other_card: Option<MacAddr>,
     /// Bytes of a DHCP reply that had to be cut into fragments or was too large for the path.
     pub large_reply: Option<u32>,
-    /// The boot was restored after a restart of the server, so that its silence proves nothing.
-    pub restored: bool,
+    /// Records of this boot may be missing since its last one, so that its silence proves nothing.
+    pub unheard: bool,
 }
 
 /// One DHCP exchange: the retries of one DISCOVER, and its answers.

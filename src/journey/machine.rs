@@ -106,6 +106,11 @@ impl Machine {
         if is_too_late(boot, at) && !observe::is_of_system(&record.event) {
             return;
         }
+        if boot.evidence.unheard {
+            let asks =
+                matches!(&record.event, Event::Received { message, .. } if *message != Message::Request);
+            boot.evidence.hear_again(asks, at);
+        }
         let progress = observe::observe(boot, record, speaker, site);
         if progress && boot.result == BootResult::Stuck {
             boot.withdraw();
@@ -140,6 +145,7 @@ impl Machine {
     pub fn uses_other_card(&mut self, mac: MacAddr, site: &Site, now: Timestamp, changes: &mut Vec<Change>) {
         if let Some(boot) = self.boots.front_mut() {
             boot.evidence.other_card = Some(mac);
+            boot.evidence.unheard = false;
             self.judge(None, site, now, changes);
             self.update_deadline();
         }
@@ -185,6 +191,9 @@ impl Machine {
         if boot.result == BootResult::Booted {
             return self.begin(at, changes);
         }
+        if e.unheard && e.is_followed_by_another(xid, secs, at) {
+            return self.leave_and_begin(at, changes);
+        }
         let again = at.since(e.step_at);
         let has_obstacle = e.obstacle.is_some();
         match e.step {
@@ -214,6 +223,9 @@ impl Machine {
         let step = boot.evidence.step;
         match boot.result {
             BootResult::Booted => self.begin(at, changes),
+            BootResult::Booting if boot.evidence.unheard && matches!(step, Step::Kernel | Step::Initrd) => {
+                self.leave_and_begin(at, changes);
+            }
             // A script may configure the card again, so only a machine with its kernel starts again here.
             BootResult::Booting if matches!(step, Step::Kernel | Step::Initrd) => {
                 let again = at.since(boot.evidence.step_at);
@@ -249,6 +261,14 @@ impl Machine {
         if needs_one && observe::begins_boot(&record.event, site) {
             self.begin(record.at, changes);
         }
+    }
+
+    /// Begins a boot after one whose end was not heard. That one stays without a result.
+    fn leave_and_begin(&mut self, at: Timestamp, changes: &mut Vec<Change>) {
+        if let Some(boot) = self.boots.front_mut() {
+            boot.ended = boot.events.last().map(|record| record.at).or(Some(at));
+        }
+        self.begin(at, changes);
     }
 
     fn begin(&mut self, at: Timestamp, changes: &mut Vec<Change>) {

@@ -6,6 +6,7 @@ pub mod boot;
 pub mod codes;
 pub mod evidence;
 pub mod file_role;
+mod lost;
 pub mod machine;
 mod observe;
 pub mod rules;

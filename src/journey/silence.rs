@@ -22,9 +22,11 @@ pub const ENOUGH_DISCOVERS: u16 = 4;
 
 /// The time at which the boot is judged unless something comes before; `None` if it may be silent forever.
 pub fn limit(evidence: &Evidence) -> Option<Timestamp> {
-    if evidence.restored && evidence.obstacle.is_none() {
-        return None;
-    }
+    if evidence.unheard { None } else { if_heard(evidence) }
+}
+
+/// The limit if no record of the boot is missing.
+pub fn if_heard(evidence: &Evidence) -> Option<Timestamp> {
     let obstacle = evidence.obstacle.as_ref().map(|(obstacle, at)| at.after(grace(obstacle)));
     let silence = if let Some(transfer) = evidence.transfers.iter().find(|transfer| !transfer.flows) {
         Some(transfer.began.after(USUAL))

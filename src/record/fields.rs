@@ -98,7 +98,7 @@ pub fn json(record: &Record) -> Value {
     };
     add("at", Some(at.to_string().into()));
     add("level", Some(level(&record.event).as_str().into()));
-    add("event", Some(first_word(&line).into()));
+    add("event", Some(name(record, &line).into()));
     add("mac", mac.map(|mac| mac.to_string().into()));
     add("machine", machine.map(Into::into));
     add("ip", ip.map(|ip| ip.to_string().into()));

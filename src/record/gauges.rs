@@ -15,6 +15,29 @@ pub struct Gauges {
     pub store_up: AtomicBool,
     pub reloads: AtomicU64,
     pub failed_reloads: AtomicU64,
+    /// Records that were lost before a reader took them in, by [`Reader`].
+    pub lost: [AtomicU64; Reader::ALL.len()],
+}
+
+/// A reader of the records inside the server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reader {
+    Journeys,
+    /// The events and machines of the API.
+    Events,
+}
+
+impl Reader {
+    /// All readers, in the order of their numbers.
+    pub const ALL: [Reader; 2] = [Reader::Journeys, Reader::Events];
+
+    /// Returns the stable name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reader::Journeys => "journeys",
+            Reader::Events => "events",
+        }
+    }
 }
 
 impl Default for Gauges {
@@ -25,6 +48,7 @@ impl Default for Gauges {
             store_up: AtomicBool::new(true),
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
+            lost: [AtomicU64::new(0), AtomicU64::new(0)],
         }
     }
 }

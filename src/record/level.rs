@@ -85,6 +85,7 @@ fn level_of_fact(fact: ServerFact) -> Level {
         | ServerFact::CannotReceive
         | ServerFact::NoTransferSocket
         | ServerFact::ImagesUnreachable
-        | ServerFact::UploadsFull => Level::WARN,
+        | ServerFact::UploadsFull
+        | ServerFact::RecordsLost => Level::WARN,
     }
 }

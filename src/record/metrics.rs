@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 
 use super::Recorder;
 use super::counters::{BYTE_KINDS, Counts};
-use super::gauges::Gauges;
+use super::gauges::{Gauges, Reader};
 use super::histogram::Histogram;
 use crate::event::{
     DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,
@@ -68,6 +68,10 @@ impl Collector for Scrape {
         let reloads = [("ok", &gauges.reloads), ("failed", &gauges.failed_reloads)];
         let reloads = reloads.map(|(name, counter)| (vec![("result", name)], load(counter)));
         counters(to, "lanboot_config_reloads", "Reloads of the configuration", reloads)?;
+        let lost = Reader::ALL.iter().zip(&gauges.lost);
+        let lost = lost.map(|(reader, counter)| (vec![("reader", reader.name())], load(counter)));
+        let help = "Records that were lost because the queue of their reader was full";
+        counters(to, "lanboot_records_lost", help, lost)?;
         let up = i64::from(gauges.store_up.load(Ordering::Relaxed));
         let help = "Whether the last access to the lease database worked";
         gauges_of(to, "lanboot_store_up", help, [(Vec::new(), up)])?;
@@ -263,6 +267,7 @@ mod tests {
             "# TYPE lanboot_boot_seconds histogram",
             "# TYPE lanboot_machines gauge",
             "lanboot_config_reloads_total{result=\"failed\"} 0",
+            "lanboot_records_lost_total{reader=\"journeys\"} 0",
             "lanboot_store_up 1",
             "lanboot_build_info{version=\"",
         ] {

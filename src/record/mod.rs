@@ -21,6 +21,7 @@ use rate_limit::{Budget, Kind};
 use repeats::Repeats;
 use subscriber::Subscribers;
 
+pub use gauges::Reader;
 pub use subscriber::{Batch, MAX_QUEUED, SharedRecord, Subscriber};
 
 mod activity;
@@ -188,6 +189,11 @@ impl Recorder {
 
     fn gauges(&self) -> &Gauges {
         &self.inner.gauges
+    }
+
+    /// Counts records that `reader` lost because its queue was full.
+    pub fn records_lost(&self, reader: Reader, count: u64) {
+        self.inner.gauges.lost[reader as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// Logs all counters.

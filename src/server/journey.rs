@@ -14,13 +14,14 @@ use tokio::time::{sleep, timeout};
 use crate::api::handles::Api;
 use crate::boot::loader::target::BootAction;
 use crate::content::lookup::Files;
-use crate::event::{Event, HttpRefusal, Record, Refusal};
+use crate::event::{Event, HttpRefusal, Record, Refusal, ServerFact};
 use crate::images::{ipxe, signature};
 use crate::journey::Changed;
 use crate::journey::machine::Change;
 use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles};
 use crate::journey::verdict::escaped;
 use crate::net::snapshot::Snapshot;
+use crate::record::{Reader, Recorder};
 use crate::types::{FileKind, MachineId};
 
 /// Maximum number of records that wait to be taken in.
@@ -35,6 +36,9 @@ const LOOKED: Duration = Duration::from_secs(10);
 const MAX_LOOKED: usize = 1024;
 /// Maximum number of names in a folder that are compared with the name of a missing file.
 const MAX_NAMES: usize = 1000;
+
+/// Minimum time between two warnings about lost records.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
 
 /// The names that were looked into, and when.
 #[derive(Default)]
@@ -55,6 +59,44 @@ impl Looked {
     }
 }
 
+/// Records that were lost because the queue was full.
+#[derive(Default)]
+struct Losses {
+    /// The records that were lost since the last warning, and the boots that were going on then.
+    records: u64,
+    boots: usize,
+    warned: Option<Instant>,
+}
+
+impl Losses {
+    /// Takes in that `lost` records are missing after the last one of the journeys.
+    fn note(&mut self, lost: u64, journeys: &mut crate::journey::Journeys, recorder: &Recorder) {
+        recorder.records_lost(Reader::Journeys, lost);
+        let text = format!(
+            "{lost} records were lost: the silence of this boot proves nothing until the machine is heard again"
+        );
+        let event = Event::Server { fact: ServerFact::RecordsLost, text };
+        let record = Record { at: recorder.now(), interface: None, machine: None, event };
+        self.boots = self.boots.max(journeys.lost(&record));
+        self.records = self.records.saturating_add(lost);
+    }
+
+    /// Warns, at most once per [`WARN_PAUSE`].
+    fn warn(&mut self, recorder: &Recorder) {
+        if self.records == 0 || self.warned.is_some_and(|at| at.elapsed() < WARN_PAUSE) {
+            return;
+        }
+        let text = format!(
+            "{} records of packets were lost because they came faster than this computer could follow the boots: the {} \
+             boots that were going on get no verdict until their machine is heard again; if this repeats, give lanboot \
+             more processor time (`CPUWeight=` of its unit), or find the source of the packets in /metrics",
+            self.records, self.boots
+        );
+        *self = Losses { warned: Some(Instant::now()), ..Losses::default() };
+        recorder.server(ServerFact::RecordsLost, text);
+    }
+}
+
 /// Follows the records forever.
 pub async fn follow(api: &Api) -> Infallible {
     let records = api.recorder.subscribe(MAX_WAITING);
@@ -62,6 +104,7 @@ pub async fn follow(api: &Api) -> Infallible {
     let mut files = api.files.get().cloned();
     let snapshot = Arc::clone(&now.borrow_and_update());
     let mut looked = Looked::default();
+    let mut losses = Losses::default();
     let mut images = snapshot.config.images.clone();
     api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
     loop {
@@ -85,16 +128,20 @@ pub async fn follow(api: &Api) -> Infallible {
             for record in of_machines {
                 changes.extend(journeys.record(record));
             }
+            if batch.lost > 0 {
+                losses.note(batch.lost, &mut journeys, &api.recorder);
+            }
             changes.extend(journeys.advance(until));
             let ended: Vec<Option<(MachineId, Event)>> =
                 changes.iter().map(|changed| summary(&journeys, *changed)).collect();
             (changes.len(), ended)
         };
+        losses.warn(&api.recorder);
         for (machine, event) in ended.into_iter().flatten() {
             let machine = Some(machine);
             api.recorder.record(Record { at: api.recorder.now(), interface: None, machine, event });
         }
-        if changes > 0 || !batch.is_empty() {
+        if changes > 0 || !batch.is_empty() || batch.lost > 0 {
             sleep(PAUSE).await;
         }
     }

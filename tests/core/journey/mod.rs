@@ -4,4 +4,5 @@
 mod good;
 mod lab;
 mod limits;
+mod lost;
 mod verdicts;
