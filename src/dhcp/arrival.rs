@@ -5,13 +5,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use crate::boot::plan::Mode;
-use crate::types::Ipv4Network;
+use crate::types::{InterfaceName, Ipv4Network};
 
 /// Facts about how a message reached us. They are those of the moment when it was received.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Arrival {
     /// The name of the receiving interface.
-    pub interface: Arc<str>,
+    pub interface: InterfaceName,
     /// The IPv4 addresses of the receiving interface, at least one.
     pub addresses: Arc<[Ipv4Addr]>,
     /// The networks of those addresses, which are on the interface's wire.

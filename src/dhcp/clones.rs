@@ -2,7 +2,6 @@
 //! it for each request, and its caller logs the warnings, one per identifier. Nothing here changes a lease.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dhcp::request::{Ask, Request};
@@ -10,7 +9,7 @@ use crate::dhcp::settings::Settings;
 use crate::dhcp::shared_network;
 use crate::event::Event;
 use crate::lease::{LeaseBook, State};
-use crate::types::{ClientId, MacAddr, Timestamp};
+use crate::types::{ClientId, InterfaceName, MacAddr, Timestamp};
 
 /// Time from the first two machines with the same identifier to the warning. The warning then also names other machines
 /// that start at the same moment.
@@ -37,7 +36,7 @@ pub struct DuplicateIds {
 #[derive(Clone, Debug)]
 struct Group {
     /// The interface on which the first two were detected.
-    interface: Arc<str>,
+    interface: InterfaceName,
     machines: Vec<MacAddr>,
     /// Time at which the warning is due, or at which it was logged.
     at: Timestamp,
@@ -51,7 +50,7 @@ impl DuplicateIds {
     pub fn record_request(
         &mut self,
         request: &Request<'_>,
-        interface: &Arc<str>,
+        interface: InterfaceName,
         book: &LeaseBook,
         settings: &Settings,
         now: Timestamp,
@@ -76,7 +75,7 @@ impl DuplicateIds {
         &mut self,
         id: &ClientId,
         machines: impl Iterator<Item = MacAddr>,
-        interface: &Arc<str>,
+        interface: InterfaceName,
         now: Timestamp,
     ) {
         let is_over = |group: &Group| group.warned && now.since(group.at) >= QUIET_TIME;
@@ -91,7 +90,7 @@ impl DuplicateIds {
                 return;
             }
             let at = now.after(COLLECT_TIME);
-            let group = Group { interface: Arc::clone(interface), machines: Vec::new(), at, warned: false };
+            let group = Group { interface, machines: Vec::new(), at, warned: false };
             self.found.insert(id.clone(), group);
             self.next = Some(self.next.map_or(at, |next| next.min(at)));
         }
@@ -109,17 +108,14 @@ impl DuplicateIds {
     }
 
     /// Returns the warnings that are due, each with its interface.
-    pub fn due(&mut self, now: Timestamp) -> Vec<(Arc<str>, Event)> {
+    pub fn due(&mut self, now: Timestamp) -> Vec<(InterfaceName, Event)> {
         let mut events = Vec::new();
         for (id, group) in self.found.iter_mut().filter(|(_, group)| !group.warned && group.at <= now) {
             (group.warned, group.at) = (true, now);
             let mut machines = group.machines.clone();
             let more = machines.len().saturating_sub(MAX_NAMED);
             machines.truncate(MAX_NAMED);
-            events.push((
-                Arc::clone(&group.interface),
-                Event::DuplicateClientId { id: id.clone(), machines, more },
-            ));
+            events.push((group.interface, Event::DuplicateClientId { id: id.clone(), machines, more }));
         }
         self.next = self.found.values().filter(|group| !group.warned).map(|group| group.at).min();
         events

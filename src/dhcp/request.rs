@@ -247,7 +247,7 @@ pub fn context_of(
 ) -> Context {
     Context {
         at: now,
-        interface: Some(Arc::clone(&arrival.interface)),
+        interface: Some(arrival.interface),
         machine: machine_id(message, entry),
         client: Some(client_of(identity)),
     }

@@ -8,7 +8,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, ClientId, Firmware, Ipv4Network, MacAddr, MachineId, Rule, Severity, Timestamp};
+use crate::types::{
+    Arch, ClientId, Firmware, InterfaceName, Ipv4Network, MacAddr, MachineId, Rule, Severity, Timestamp,
+};
 
 pub use details::Details;
 pub use http::{HttpRefusal, HttpStop};
@@ -353,7 +355,7 @@ pub struct Record {
     /// When it happened, by the server's clock.
     pub at: Timestamp,
     /// The name of the interface; `None` if the event belongs to no interface, or if it is not known.
-    pub interface: Option<Arc<str>>,
+    pub interface: Option<InterfaceName>,
     /// The machine that the event is about, wherever it is known.
     pub machine: Option<MachineId>,
     pub event: Event,
@@ -363,7 +365,7 @@ pub struct Record {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Context {
     pub at: Timestamp,
-    pub interface: Option<Arc<str>>,
+    pub interface: Option<InterfaceName>,
     pub machine: Option<MachineId>,
     /// The sender of the message, if the message could be decoded.
     pub client: Option<Client>,
@@ -371,8 +373,8 @@ pub struct Context {
 
 impl Context {
     /// The context of a message whose sender is not known.
-    pub fn unknown(at: Timestamp, interface: &Arc<str>) -> Context {
-        Context { at, interface: Some(Arc::clone(interface)), machine: None, client: None }
+    pub fn unknown(at: Timestamp, interface: InterfaceName) -> Context {
+        Context { at, interface: Some(interface), machine: None, client: None }
     }
 
     /// Puts `event` into this envelope.

@@ -11,14 +11,14 @@ use nix::sys::socket::LinkAddr;
 
 use crate::config::Interfaces;
 use crate::net::StartError;
-use crate::types::{Ipv4Network, MacAddr};
+use crate::types::{InterfaceName, Ipv4Network, MacAddr};
 
 /// A snapshot of one interface.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interface {
     /// The kernel's number of the interface.
     pub index: u32,
-    pub name: Arc<str>,
+    pub name: InterfaceName,
     /// Its IPv4 addresses, in the kernel's order.
     pub addresses: Arc<[Ipv4Addr]>,
     /// The networks of those addresses.

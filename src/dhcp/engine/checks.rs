@@ -101,13 +101,13 @@ impl Engine {
             }
             // The client took another server's offer meanwhile.
             Some(State::Released) if heard.is_none() => {
-                let context = Context::unknown(now, &arrival.interface);
+                let context = Context::unknown(now, arrival.interface);
                 return drop_message(out, DropReason::OtherServer, &context);
             }
             _ => {
                 match heard {
                     Some(heard) => {
-                        let context = Context::unknown(now, &arrival.interface);
+                        let context = Context::unknown(now, arrival.interface);
                         self.put_in_quarantine(heard, &context, outside, out);
                     }
                     None => self.book.checked(address, now).iter().for_each(|offer| self.book.apply(offer)),

@@ -175,7 +175,7 @@ impl Engine {
         let message = match Message::decode(datagram) {
             Ok(message) => message,
             Err(error) => {
-                let context = Context::unknown(now, &arrival.interface);
+                let context = Context::unknown(now, arrival.interface);
                 return drop_message(out, undecodable(error), &context);
             }
         };
@@ -203,7 +203,7 @@ impl Engine {
         resolve_choice(outside.files, request.boot.as_mut(), (&message, &request.identity), request.server);
         loop_guard::apply(&mut self.observed().guard, &mut request, &settings, now);
         request.probed = round.probed();
-        self.duplicate_ids.record_request(&request, &arrival.interface, &self.book, &settings, now);
+        self.duplicate_ids.record_request(&request, arrival.interface, &self.book, &settings, now);
         look_up_size(outside.files, request.boot.as_mut(), &message);
         if round == Round::First && self.waits_for_decline(&request, &context, now, out) {
             return;

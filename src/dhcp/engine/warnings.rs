@@ -49,6 +49,6 @@ impl Engine {
     /// Returns the warnings that are due about machines with the same client identifier.
     pub fn warnings(&mut self, now: Timestamp) -> Vec<Record> {
         let due = self.duplicate_ids.due(now).into_iter();
-        due.map(|(interface, event)| Context::unknown(now, &interface).record(event)).collect()
+        due.map(|(interface, event)| Context::unknown(now, interface).record(event)).collect()
     }
 }

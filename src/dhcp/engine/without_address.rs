@@ -124,7 +124,7 @@ impl Engine {
             || message.options.get(code::BOOT_FILE_NAME).is_some();
         let heard = Event::Heard { message: given.message, address, server, names_file };
         out.extend(warning.into_iter().chain([heard]).map(|event| {
-            let context = Context::unknown(now, &arrival.interface);
+            let context = Context::unknown(now, arrival.interface);
             Effect::Record(Record { machine: given.client.map(machine), ..context.record(event) })
         }));
         if arrival.mode == Mode::Proxy {

@@ -20,6 +20,7 @@ use crate::server::dhcp::renewals::FallbackReply;
 use crate::store::clock::Clock;
 use crate::store::open::KEPT;
 use crate::store::{LeaseStore, StoreError};
+use crate::types::InterfaceName;
 
 pub use crate::dhcp::engine::Outcome;
 
@@ -57,7 +58,7 @@ impl Promise {
     /// received at `received`.
     pub(super) fn of(
         promise: engine::Promise,
-        (index, interface): (u32, &Arc<str>),
+        (index, interface): (u32, InterfaceName),
         received: Instant,
     ) -> Promise {
         let engine::Promise { lease, ended, reply, fallback, record } = promise;

@@ -79,7 +79,7 @@ mod tests {
                 server: Ipv4Addr::LOCALHOST,
                 received: Instant::now(),
             },
-            record: Context::unknown(Timestamp(0), &"lo".into()).record(Event::Answered {
+            record: Context::unknown(Timestamp(0), "lo".into()).record(Event::Answered {
                 message: Message::Offer,
                 address: Ipv4Addr::LOCALHOST,
                 client: Client { firmware: Firmware::RaspberryPi3, arch: None },

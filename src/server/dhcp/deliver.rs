@@ -13,7 +13,7 @@ use crate::net::datagram::Outgoing;
 use crate::net::packet_socket::RawSender;
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
-use crate::types::Timestamp;
+use crate::types::{InterfaceName, Timestamp};
 
 /// A reply to send now.
 #[derive(Debug)]
@@ -103,8 +103,8 @@ impl DelayedReply {
 }
 
 /// Fills in the name of the interface, if the engine does not know it.
-pub(super) fn on(interface: &Arc<str>, record: Record) -> Record {
-    Record { interface: record.interface.or_else(|| Some(Arc::clone(interface))), ..record }
+pub(super) fn on(interface: InterfaceName, record: Record) -> Record {
+    Record { interface: record.interface.or(Some(interface)), ..record }
 }
 
 /// Encodes `reply`, to a message that was received at `received`, for sending from the interface with this number.

@@ -3,7 +3,6 @@
 
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dhcp::arrival::Arrival;
@@ -16,6 +15,7 @@ use crate::server::dhcp::conflict_checks::{CheckStart, WaitingMessage};
 use crate::server::dhcp::deliver::{DelayedReply, Delivery, on, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
+use crate::types::InterfaceName;
 
 /// The message whose effects are being carried out.
 #[derive(Clone, Copy)]
@@ -63,7 +63,7 @@ impl DhcpServer {
     }
 
     fn perform(&mut self, received: Received<'_>, out: &mut Outbox) {
-        let (interface, name) = (received.envelope.interface, &received.arrival.interface);
+        let (interface, name) = (received.envelope.interface, received.arrival.interface);
         while let Some(effect) = self.effects.pop_front() {
             match effect {
                 Effect::CheckAddress { address, hold, on_wire, is_expected, context } => {
@@ -107,7 +107,7 @@ impl DhcpServer {
     /// Carries out an effect that starts no check.
     pub(super) fn perform_at(
         &mut self,
-        (interface, name): (u32, &Arc<str>),
+        (interface, name): (u32, InterfaceName),
         effect: Effect,
         out: &mut Outbox,
     ) {

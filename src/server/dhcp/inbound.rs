@@ -25,7 +25,7 @@ use crate::wire::dhcp::Message;
 /// The arrival of a message in the form that the engine takes. `boot_service`: it came to port 4011.
 pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_service: bool) -> Arrival {
     Arrival {
-        interface: Arc::clone(&interface.name),
+        interface: interface.name,
         addresses: Arc::clone(&interface.addresses),
         networks: Arc::clone(&interface.networks),
         destination: envelope.destination,

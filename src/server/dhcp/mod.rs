@@ -240,8 +240,8 @@ impl DhcpServer {
     }
 
     fn drop(&self, interface: u32, reason: DropReason) {
-        let name = self.served.get(interface).map_or_else(|| "?".into(), |served| Arc::clone(&served.name));
-        self.recorder.record(Context::unknown(self.clock.now(), &name).dropped(reason));
+        let name = self.served.get(interface).map_or_else(|| "?".into(), |served| served.name);
+        self.recorder.record(Context::unknown(self.clock.now(), name).dropped(reason));
     }
 }
 

@@ -10,7 +10,7 @@ use crate::dhcp::engine::{DeclineProbe, Meaning, Outside};
 use crate::net::ping::ProbeAnswer;
 use crate::server::dhcp::commands::released_by_hand;
 use crate::server::dhcp::conflict_checks::{Declining, WaitingMessage};
-use crate::types::{MacAddr, MachineId};
+use crate::types::{InterfaceName, MacAddr, MachineId};
 use crate::wire::dhcp::Message;
 
 impl DhcpServer {
@@ -52,16 +52,16 @@ impl DhcpServer {
         let outside = Outside { files: &self.files, machines: &self.known };
         self.engine.found_proxy(mac, addresses, outside, self.clock.now(), &mut self.effects);
         while let Some(effect) = self.effects.pop_front() {
-            self.perform_at((index, &name), effect, &mut out);
+            self.perform_at((index, name), effect, &mut out);
         }
         self.send(out);
     }
 
     /// The number and the name of the interface that has a network with `address`.
-    fn wire_of(&self, address: Ipv4Addr) -> Option<(u32, Arc<str>)> {
+    fn wire_of(&self, address: Ipv4Addr) -> Option<(u32, InterfaceName)> {
         let mut interfaces = self.served.interfaces();
         let wire = interfaces.find(|interface| interface.networks.iter().any(|n| n.contains(address)))?;
-        Some((wire.index, Arc::clone(&wire.name)))
+        Some((wire.index, wire.name))
     }
 
     /// Decides again on the message that waited for the check of `address`. `heard` is the machine that uses the

@@ -27,6 +27,7 @@ use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::deliver::{DelayedReply, Sender, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::store::clock::Clock;
+use crate::types::InterfaceName;
 use crate::wire::frame::Datagram;
 
 use crate::net::readable::{cannot_receive, pause, readable};
@@ -206,13 +207,13 @@ impl Proxy {
     }
 
     /// The name of the interface with this number; `?` if it is not served.
-    pub fn name(&self, interface: u32) -> Arc<str> {
+    pub fn name(&self, interface: u32) -> InterfaceName {
         let now = self.now.borrow();
-        now.interfaces.get(interface).map_or_else(|| "?".into(), |interface| Arc::clone(&interface.name))
+        now.interfaces.get(interface).map_or_else(|| "?".into(), |interface| interface.name)
     }
 
     fn drop(&self, interface: u32, reason: DropReason) {
-        self.recorder.record(Context::unknown(self.clock.now(), &self.name(interface)).dropped(reason));
+        self.recorder.record(Context::unknown(self.clock.now(), self.name(interface)).dropped(reason));
     }
 }
 

@@ -245,7 +245,7 @@ fn f_11_a_lease_that_cannot_wait_for_the_disk_is_not_promised() {
         ended: vec![],
         reply: None,
         fallback: None,
-        record: Context::unknown(Timestamp(0), &"lo".into())
+        record: Context::unknown(Timestamp(0), "lo".into())
             .record(Event::Released { address, client: Client { firmware: Firmware::Other, arch: None } }),
     };
     bench.submit((0..MAX_WAITING).map(waiting).collect());
@@ -333,7 +333,7 @@ fn a_reply_that_the_kernel_does_not_take_counts_as_dropped() {
         note: None,
     };
     let offer =
-        Delivery { reply: nowhere, record: Context::unknown(Timestamp(0), &"lo".into()).record(offer) };
+        Delivery { reply: nowhere, record: Context::unknown(Timestamp(0), "lo".into()).record(offer) };
     deliver(&bench.server.socket, &bench.server.recorder, vec![offer]);
     assert_eq!(bench.server.recorder.drops(), only(DropReason::SendFailed));
 }
