@@ -104,7 +104,7 @@ pub struct Boot {
     /// The files that were loaded, in order.
     pub chain: Vec<Arc<str>>,
     /// The events, oldest first, as far as they are in memory.
-    pub events: Vec<Arc<Record>>,
+    pub events: Vec<Record>,
     /// The number of events that were left out because of [`MAX_EVENTS`].
     pub omitted: u32,
     /// The facts, while they are of use.
@@ -134,7 +134,7 @@ impl Boot {
     /// Adds an event.
     pub fn push(&mut self, record: &Record) {
         if self.events.len() < MAX_EVENTS {
-            self.events.push(Arc::new(record.clone()));
+            self.events.push(record.clone());
         } else {
             self.omitted = self.omitted.saturating_add(1);
         }
@@ -185,7 +185,6 @@ impl Boot {
             .verdict
             .as_ref()
             .map_or(0, |v| size_of::<Verdict>().saturating_add(v.cause.len()).saturating_add(v.advice.len()));
-        // Records are shared with other readers, but the journey may be the last one that holds them.
         let events = self.events.len().saturating_mul(BYTES_PER_EVENT);
         let files = self.chain.len().saturating_mul(48);
         [size_of::<Boot>(), self.evidence.bytes(), verdict, events, files]

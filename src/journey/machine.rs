@@ -37,6 +37,10 @@ pub struct Machine {
     pub reported: Reported,
     /// The time at which its newest boot is judged.
     pub deadline: Option<Timestamp>,
+    /// The time of its entry in the table of deadlines.
+    pub(super) queued: Option<Timestamp>,
+    /// The UUID under which it is among the machines whose loader has not spoken yet.
+    pub(super) loading_as: Option<Uuid>,
 }
 
 /// Facts that a machine's iPXE reported.
@@ -74,6 +78,8 @@ impl Machine {
             expected: None,
             reported: Reported::default(),
             deadline: None,
+            queued: None,
+            loading_as: None,
         }
     }
 

@@ -44,7 +44,8 @@ pub struct Journeys {
     machines: HashMap<MacAddr, Machine, foldhash::fast::RandomState>,
     /// The machines whose loader has not spoken yet, by the UUID of the machine. There are as many as machines at most.
     loading: HashMap<Uuid, MacAddr, foldhash::fast::RandomState>,
-    /// The machines that are judged if they stay silent, by the time.
+    /// The machines that are looked at next, by the time: at or before the time at which each is judged. An entry stays
+    /// while a boot goes on, because that only moves its time into the future.
     deadlines: BTreeSet<(Timestamp, MacAddr)>,
     /// Records since the last check of the size.
     unchecked: u32,
@@ -85,9 +86,9 @@ impl Journeys {
         self.look_for_other_card(record, mac, &mut out);
         self.make_room(mac);
         let machine = self.machines.entry(mac).or_insert_with(|| Machine::new(mac));
-        let (before, mut changes) = (machine.deadline, Vec::new());
+        let mut changes = Vec::new();
         machine.record(record, &self.site, &mut changes);
-        self.settle(mac, before, changes, &mut out);
+        self.settle(mac, changes, &mut out);
         self.unchecked = self.unchecked.saturating_add(1);
         if self.unchecked >= CHECK_EVERY {
             self.unchecked = 0;
@@ -102,18 +103,19 @@ impl Journeys {
         while let Some((at, mac)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             self.deadlines.remove(&(at, mac));
             let Some(machine) = self.machines.get_mut(&mac) else { continue };
+            machine.queued = None;
             let mut changes = Vec::new();
             machine.advance(&self.site, at, &mut changes);
             // A deadline that does not move would be judged forever.
             if machine.deadline.is_some_and(|deadline| deadline <= at) {
                 machine.deadline = None;
             }
-            self.settle(mac, None, changes, &mut out);
+            self.settle(mac, changes, &mut out);
         }
         out
     }
 
-    /// The time at which [`Journeys::advance`] has something to judge.
+    /// The time before which [`Journeys::advance`] has nothing to judge.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         self.deadlines.first().map(|(at, _)| *at)
     }
@@ -157,29 +159,26 @@ impl Journeys {
     }
 
     /// Keeps the table of deadlines, and says which boots changed.
-    fn settle(
-        &mut self,
-        mac: MacAddr,
-        before: Option<Timestamp>,
-        changes: Vec<Change>,
-        out: &mut Vec<Changed>,
-    ) {
-        let Some(machine) = self.machines.get(&mac) else { return };
-        if let Some(uuid) = machine.uuid {
-            if machine.waits_for_loader() {
-                self.loading.insert(uuid, mac);
-            } else if self.loading.get(&uuid) == Some(&mac) {
-                self.loading.remove(&uuid);
+    fn settle(&mut self, mac: MacAddr, changes: Vec<Change>, out: &mut Vec<Changed>) {
+        let Some(machine) = self.machines.get_mut(&mac) else { return };
+        let loading_as = machine.uuid.filter(|_| machine.waits_for_loader());
+        if loading_as != machine.loading_as {
+            if let Some(before) = machine.loading_as.filter(|uuid| self.loading.get(uuid) == Some(&mac)) {
+                self.loading.remove(&before);
             }
+            self.loading.extend(loading_as.map(|uuid| (uuid, mac)));
+            machine.loading_as = loading_as;
         }
-        if before != machine.deadline {
-            before.iter().for_each(|at| {
-                self.deadlines.remove(&(*at, mac));
-            });
+        if let Some(deadline) = machine.deadline.filter(|at| machine.queued.is_none_or(|queued| *at < queued))
+        {
+            if let Some(queued) = machine.queued.replace(deadline) {
+                self.deadlines.remove(&(queued, mac));
+            }
+            self.deadlines.insert((deadline, mac));
         }
-        machine.deadline.iter().for_each(|at| {
-            self.deadlines.insert((*at, mac));
-        });
+        if changes.is_empty() {
+            return;
+        }
         let mut ids = machine.boots.iter().map(|boot| boot.id);
         let newest = ids.next();
         let began = changes.contains(&Change::Began);
@@ -201,9 +200,9 @@ impl Journeys {
         }
         let other = self.loading.get(&uuid).filter(|other| **other != mac);
         let Some(other) = other.and_then(|other| self.machines.get_mut(other)) else { return };
-        let (other_mac, before, mut changes) = (other.mac, other.deadline, Vec::new());
+        let (other_mac, mut changes) = (other.mac, Vec::new());
         other.uses_other_card(mac, &self.site, record.at, &mut changes);
-        self.settle(other_mac, before, changes, out);
+        self.settle(other_mac, changes, out);
     }
 
     /// Forgets the machines that were seen longest ago, if there is no room for another one.
@@ -213,14 +212,14 @@ impl Journeys {
         }
         let mut seen: Vec<(Option<Timestamp>, MacAddr)> =
             self.machines.values().map(|machine| (machine.seen, machine.mac)).collect();
-        seen.sort_unstable();
         let surplus = seen.len().saturating_sub(MAX_MACHINES);
-        for (_, mac) in seen.into_iter().take(surplus) {
+        let (oldest, ..) = seen.select_nth_unstable(surplus);
+        for &mut (_, mac) in oldest {
             let Some(machine) = self.machines.remove(&mac) else { continue };
-            machine.deadline.iter().for_each(|at| {
-                self.deadlines.remove(&(*at, mac));
-            });
-            if let Some(uuid) = machine.uuid.filter(|uuid| self.loading.get(uuid) == Some(&mac)) {
+            if let Some(queued) = machine.queued {
+                self.deadlines.remove(&(queued, mac));
+            }
+            if let Some(uuid) = machine.loading_as.filter(|uuid| self.loading.get(uuid) == Some(&mac)) {
                 self.loading.remove(&uuid);
             }
         }
