@@ -18,7 +18,7 @@ use crate::config::changes::unknown_machine;
 use crate::journey::Journeys;
 use crate::journey::state::never_seen;
 use crate::journey::verdict::escaped;
-use crate::types::{MacAddr, Timestamp};
+use crate::types::{Hardware, MacAddr, Timestamp};
 
 /// A machine that is configured or was seen.
 #[derive(Serialize)]
@@ -39,11 +39,42 @@ pub(super) struct MachineView {
     verdict: Option<VerdictView>,
     /// The time when it was last given a boot file, in UTC.
     last_boot: Option<String>,
+    /// The facts that its iPXE reported last.
+    hardware: Option<HardwareView>,
     /// All its MACs.
     #[serde(skip)]
     macs: Vec<MacAddr>,
     #[serde(skip)]
     is_seen: bool,
+}
+
+/// Facts about a machine's hardware. Its firmware states the texts, so they may have any characters.
+#[derive(Serialize)]
+pub(super) struct HardwareView {
+    memory_mib: Option<u64>,
+    manufacturer: Option<String>,
+    product: Option<String>,
+    serial: Option<String>,
+    platform: Option<String>,
+    buildarch: Option<String>,
+}
+
+impl HardwareView {
+    /// The view of `hardware`; `None` if nothing is known.
+    fn new(hardware: &Hardware) -> Option<HardwareView> {
+        if *hardware == Hardware::default() {
+            return None;
+        }
+        let text = |text: &Option<Arc<str>>| text.as_deref().map(escaped);
+        Some(HardwareView {
+            memory_mib: hardware.memory,
+            manufacturer: text(&hardware.manufacturer),
+            product: text(&hardware.product),
+            serial: text(&hardware.serial),
+            platform: text(&hardware.platform),
+            buildarch: text(&hardware.buildarch),
+        })
+    }
 }
 
 /// A machine with its boots.
@@ -146,6 +177,7 @@ impl MachineView {
             (self.stage, self.result) = (Some(boot.stage.name()), Some(boot.result.name()));
             self.arch = self.arch.take().or_else(|| boot.arch.map(|arch| arch.to_string()));
         }
+        self.hardware = newest.and_then(|machine| HardwareView::new(&machine.reported));
         let verdict = newest.and_then(|machine| journeys.verdict(machine.mac, now));
         self.verdict = verdict.as_deref().map(VerdictView::from);
         let was_seen = self.is_seen || newest.is_some_and(|machine| machine.seen.is_some());
@@ -172,6 +204,7 @@ fn view(
         result: None,
         verdict: None,
         last_boot: last_boot.map(time),
+        hardware: None,
         macs: mac.into_iter().collect(),
         is_seen,
     }

@@ -26,6 +26,30 @@ pub(super) struct MachineView {
     pub(super) verdict: Option<Verdict>,
     /// In UTC, as in RFC 3339.
     last_boot: Option<String>,
+    hardware: Option<Hardware>,
+}
+
+/// Facts that the machine's iPXE reported last.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Hardware {
+    memory_mib: Option<u64>,
+    manufacturer: Option<String>,
+    product: Option<String>,
+    serial: Option<String>,
+}
+
+impl Hardware {
+    /// The facts in one line, such as `2048 MiB, Dell Inc. PowerEdge R640, serial 7XK2Q13`; `None` if none is known.
+    fn line(&self) -> Option<String> {
+        let memory = self.memory_mib.map(|mib| format!("{mib} MiB"));
+        let model: Vec<String> =
+            [&self.manufacturer, &self.product].into_iter().flatten().map(|text| safe(text)).collect();
+        let model = Some(model.join(" ")).filter(|model| !model.is_empty());
+        let serial = self.serial.as_deref().map(|serial| format!("serial {}", safe(serial)));
+        let parts: Vec<String> = [memory, model, serial].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
 }
 
 /// The cause of a failed boot: a text, or an object with the texts of its parts.
@@ -65,7 +89,7 @@ pub fn run(given: Given<'_>, json: bool) -> ExitCode {
     }
 }
 
-/// The list as a table. A verdict stands under its machine.
+/// The list as a table. Reported facts and a verdict stand under their machine.
 fn text(machines: &[MachineView], now: SystemTime) -> String {
     if machines.is_empty() {
         return "no machines: none is in the configuration, and none was seen since the server started\n"
@@ -92,6 +116,9 @@ fn text(machines: &[MachineView], now: SystemTime) -> String {
     for (line, machine) in lines.zip(machines) {
         text.push_str(&line);
         text.push('\n');
+        if let Some(facts) = machine.hardware.as_ref().and_then(Hardware::line) {
+            text.push_str(&format!("  {facts}\n"));
+        }
         if let Some(verdict) = &machine.verdict {
             text.push_str(&format!("  {}\n", verdict.line()));
         }
@@ -135,6 +162,18 @@ a-name-of-20-letters  52:54:00:12:34:56  192.168.177.110  uefi-x64-http  1h 30m 
     fn a_name_with_escape_sequences_is_shown_safely() {
         let text = list(r#"[{"mac": "52:54:00:12:34:56", "name": "x\u001b[2J"}]"#);
         assert!(text.contains("x\\x1b[2J") && !text.contains('\x1b'), "{text}");
+    }
+
+    #[test]
+    fn reported_facts_stand_under_their_machine() {
+        let text = list(
+            r#"[{"mac": "52:54:00:12:34:56", "hardware": {"memory_mib": 511, "manufacturer": "QEMU",
+                 "product": "Standard PC", "serial": "a\u001b[2J", "platform": "efi", "buildarch": "x86_64"}},
+                {"mac": "52:54:00:12:34:57", "hardware": {"platform": "efi"}}]"#,
+        );
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[2], "  511 MiB, QEMU Standard PC, serial a\\x1b[2J");
+        assert_eq!(lines.len(), 5, "{text}");
     }
 
     #[test]

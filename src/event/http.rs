@@ -13,6 +13,10 @@ named! {
         BodyTooLarge = "body_too_large",
         /// The body that a template is rendered with is not JSON.
         BadBody = "bad_body",
+        /// A report of facts about a machine is too long, or does not state its MAC.
+        BadFacts = "bad_facts",
+        /// A report of facts about a machine comes from an address that is not known to be that machine's.
+        FactsOfOther = "facts_of_other_machine",
         /// The head did not arrive in time.
         SlowHead = "slow_head",
         /// The method is not GET or HEAD: boot files are read-only. A template may be requested by POST too.

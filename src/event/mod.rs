@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::types::{
-    Arch, ClientId, Firmware, InterfaceName, Ipv4Network, MacAddr, MachineId, Rule, Severity, Timestamp,
+    Arch, ClientId, Firmware, Hardware, InterfaceName, Ipv4Network, MacAddr, MachineId, Rule, Severity,
+    Timestamp,
 };
 
 pub use details::Details;
@@ -321,6 +322,8 @@ pub enum Event {
         wanted: u64,
         reason: HttpStop,
     },
+    /// A machine's iPXE reported facts about its hardware.
+    Facts { peer: SocketAddr, hardware: Box<Hardware> },
     /// An HTTP request was refused.
     HttpRefused {
         /// The request target as the client sent it; empty if it could not be read.

@@ -43,6 +43,7 @@ impl Event {
             | Event::HttpSent { .. }
             | Event::HttpAnswered { .. }
             | Event::HttpStopped { .. }
+            | Event::Facts { .. }
             | Event::HttpRefused { .. }
             | Event::Syslog { .. }
             | Event::SyslogDropped { .. } => None,
@@ -65,6 +66,7 @@ impl Event {
             | Event::HttpSent { peer, .. }
             | Event::HttpAnswered { peer, .. }
             | Event::HttpStopped { peer, .. }
+            | Event::Facts { peer, .. }
             | Event::HttpRefused { peer, .. }
             | Event::Syslog { peer, .. }
             | Event::SyslogDropped { peer, .. } => Some(*peer),

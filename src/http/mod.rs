@@ -15,6 +15,7 @@
 
 mod answer;
 mod condition;
+pub mod facts;
 mod head;
 pub mod media;
 mod range;

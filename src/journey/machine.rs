@@ -11,7 +11,7 @@ use crate::journey::observe::{self, Speaker};
 use crate::journey::rules::{self, Case};
 use crate::journey::silence;
 use crate::journey::site::Site;
-use crate::types::{MacAddr, Timestamp, Uuid};
+use crate::types::{Hardware, MacAddr, Timestamp, Uuid};
 
 /// Number of boots of one machine that are kept.
 pub const MAX_BOOTS: usize = 20;
@@ -33,25 +33,14 @@ pub struct Machine {
     pub seen: Option<Timestamp>,
     /// When it was woken or given a `once`, if it has not asked since.
     pub expected: Option<Timestamp>,
-    /// Facts that it reported itself.
-    pub reported: Reported,
+    /// The facts that its iPXE reported last.
+    pub reported: Hardware,
     /// The time at which its newest boot is judged.
     pub deadline: Option<Timestamp>,
     /// The time of its entry in the table of deadlines.
     pub(super) queued: Option<Timestamp>,
     /// The UUID under which it is among the machines whose loader has not spoken yet.
     pub(super) loading_as: Option<Uuid>,
-}
-
-/// Facts that a machine's iPXE reported.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Reported {
-    /// In MiB.
-    pub memory: Option<u64>,
-    pub manufacturer: Option<Arc<str>>,
-    pub product: Option<Arc<str>>,
-    pub serial: Option<Arc<str>>,
-    pub platform: Option<Arc<str>>,
 }
 
 /// A change of the newest boot.
@@ -76,7 +65,7 @@ impl Machine {
             boots: VecDeque::new(),
             seen: None,
             expected: None,
-            reported: Reported::default(),
+            reported: Hardware::default(),
             deadline: None,
             queued: None,
             loading_as: None,
@@ -93,6 +82,9 @@ impl Machine {
         if let Some(id) = &record.machine {
             self.name = id.name.clone().or_else(|| self.name.take());
             self.uuid = id.uuid.or(self.uuid);
+        }
+        if let Event::Facts { hardware, .. } = &record.event {
+            self.reported.clone_from(hardware);
         }
         let speaker = record.event.client().map(|client| observe::speaker(client.firmware));
         if let Event::Received { message: Message::Discover | Message::BootpRequest, client, details } =

@@ -110,7 +110,7 @@ impl Counts {
                 add(&self.http_bytes[byte_kind(file)], *bytes);
             }
             Event::TftpSizeProbe { .. } => add(&self.size_probes, 1),
-            Event::HttpAnswered { .. } => add(&self.http_answered, 1),
+            Event::HttpAnswered { .. } | Event::Facts { .. } => add(&self.http_answered, 1),
             Event::Syslog { .. } => add(&self.syslog, 1),
             Event::SyslogDropped { reason, .. } => add(&self.syslog_dropped[*reason as usize], 1),
             Event::HttpStopped { file, bytes, reason, .. } => {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::event::{Event, Record, TransferStop};
-use crate::types::Escaped;
+use crate::types::{Escaped, Hardware};
 
 /// Formats events of TFTP, HTTP and the syslog receiver. The line is empty for any other event.
 pub(super) fn line(record: &Record) -> String {
@@ -76,6 +76,7 @@ fn http_line(peer: &str, event: &Event) -> String {
             size(*wanted),
             reason.name()
         ),
+        Event::Facts { hardware, .. } => facts(peer, hardware),
         Event::HttpRefused { name, reason, .. } => {
             format!("refused {} to {} by HTTP reason={}", escaped(name), peer, reason.name())
         }
@@ -86,6 +87,18 @@ fn http_line(peer: &str, event: &Event) -> String {
         Event::SyslogDropped { peer, reason } => format!("dropped(syslog) {peer} reason={}", reason.name()),
         _ => String::new(),
     }
+}
+
+/// The facts that a machine reported: `facts 192.168.77.50 node1 memory=511 MiB manufacturer="QEMU"`.
+fn facts(peer: &str, hardware: &Hardware) -> String {
+    let mut line = format!("facts {peer}");
+    if let Some(memory) = hardware.memory {
+        let _ = write!(line, " memory={memory} MiB");
+    }
+    for (name, text) in hardware.texts() {
+        let _ = write!(line, " {name}=\"{}\"", escaped(text));
+    }
+    line
 }
 
 pub(super) fn why(stop: &TransferStop) -> String {

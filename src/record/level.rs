@@ -41,6 +41,8 @@ pub fn level(event: &Event) -> Level {
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {
             Level::WARN
         }
+        // Nobody has to act on these: the boot goes on without them.
+        Event::HttpRefused { reason: HttpRefusal::BadFacts | HttpRefusal::FactsOfOther, .. } => Level::DEBUG,
         // Any network may send these at any rate, so they are counted, as for TFTP.
         Event::HttpAnswered { .. }
         | Event::HttpRefused { reason: HttpRefusal::NotFound | HttpRefusal::NotAllowed, .. } => Level::DEBUG,

@@ -108,6 +108,7 @@ impl Kind {
             Event::TftpRefused { reason, .. } => Kind::because("refused", reason.name()),
             Event::HttpSent { .. } => Kind::new("sent by HTTP"),
             Event::HttpAnswered { .. } => Kind::new("answered"),
+            Event::Facts { .. } => Kind::new("facts"),
             Event::HttpStopped { .. } => Kind::new("stopped sending by HTTP"),
             Event::HttpRefused { reason, .. } => Kind::because("refused by HTTP", reason.name()),
             Event::Syslog { .. } => Kind::new("syslog"),

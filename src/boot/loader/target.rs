@@ -14,6 +14,9 @@ use crate::types::{MacAddr, Uuid};
 /// the content depends on the machine.
 pub const SCRIPT: &str = "lanboot/boot.ipxe";
 
+/// The name to which the generated scripts of iPXE report facts about their machine, by a GET with a query.
+pub const FACTS: &str = "lanboot/facts";
+
 /// An entry of `targets:`: a Linux kernel with its files and command line. `{…}` is replaced for each machine
 /// ([`crate::boot::loader::facts`]).
 #[derive(Clone, Debug, PartialEq, Eq)]

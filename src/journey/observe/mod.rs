@@ -31,6 +31,16 @@ pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site:
             boot.evidence.meet(Obstacle::Loop { file: Arc::clone(file), times }, at);
             false
         }
+        Event::Facts { hardware, .. } => {
+            let e = &mut boot.evidence;
+            e.memory = hardware.memory.or(e.memory);
+            // The script runs. An earlier one may have reported before this boot's firmware was heard.
+            let is_script = e.step == Step::Scripted;
+            if is_script {
+                e.step_at = at;
+            }
+            is_script
+        }
         event if event.peer().is_some() => files::observe(boot, record, site),
         _ => false,
     }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod connections;
+mod facts;
 mod head;
 mod refuse;
 mod routes;
@@ -158,15 +159,27 @@ async fn respond(
     let pace = service.pace(Some(slot));
     // One reload may come between the start and the end of a response, which then has the settings of its start.
     let requester = service.files.requester(peer.ip(), endpoints.server);
+    let refused = |reason| {
+        let name = request.target.to_owned();
+        service.record_of(&requester, Event::HttpRefused { name, peer, reason });
+        let (status, why) = status_and_text(reason);
+        refusal(status, why, Some(request), now())
+    };
+    if let Some(report) = facts::report(request, &requester) {
+        let bytes = match report {
+            Ok(hardware) => {
+                service.record_of(&requester, Event::Facts { peer, hardware: Box::new(hardware) });
+                // iPXE keeps the answer as a file, which an old one hands to the kernel: it must be empty.
+                answer(request, &Resource { size: 0, media: media::of_text(""), validators: None }, now())
+                    .head
+            }
+            Err(reason) => refused(reason),
+        };
+        return send::bytes(stream, &bytes, pace).await.is_ok();
+    }
     let (content, resource) = match open(request, &requester, service).await {
         Ok(open) => open,
-        Err(reason) => {
-            let name = request.target.to_owned();
-            service.record_of(&requester, Event::HttpRefused { name, peer, reason });
-            let (status, why) = status_and_text(reason);
-            let bytes = refusal(status, why, Some(request), now());
-            return send::bytes(stream, &bytes, pace).await.is_ok();
-        }
+        Err(reason) => return send::bytes(stream, &refused(reason), pace).await.is_ok(),
     };
     let Answer { status, head, body } = answer(request, &resource, now());
     let (begin, wanted, to_end) = (body.start, body.end - body.start, body.end == resource.size);

@@ -96,13 +96,16 @@ pub(super) fn status_and_text(reason: HttpRefusal) -> (Status, &'static str) {
         HttpRefusal::HeadTooLarge => (Status::FIELDS_TOO_LARGE, "The request's head is too long."),
         HttpRefusal::BodyTooLarge => (Status::CONTENT_TOO_LARGE, "The request's body is too long."),
         HttpRefusal::BadBody => (Status::BAD_REQUEST, "The request's body is not JSON."),
+        HttpRefusal::BadFacts => (Status::BAD_REQUEST, "The query does not state the machine's MAC."),
         HttpRefusal::SlowHead => (Status::TIMEOUT, "The request took too long."),
         HttpRefusal::Method => (Status::METHOD_NOT_ALLOWED, "Boot files can only be read."),
         HttpRefusal::NotFound | HttpRefusal::BadName => (Status::NOT_FOUND, "There is no such boot file."),
         HttpRefusal::AccessDenied => (Status::FORBIDDEN, "This file may not be read."),
         HttpRefusal::Browser | HttpRefusal::ForeignHost => (Status::FORBIDDEN, "This is not for web pages."),
         HttpRefusal::NotAllowed => (Status::FORBIDDEN, "This network is not served."),
-        HttpRefusal::OtherMachine => (Status::FORBIDDEN, "This is for another machine."),
+        HttpRefusal::OtherMachine | HttpRefusal::FactsOfOther => {
+            (Status::FORBIDDEN, "This is for another machine.")
+        }
         HttpRefusal::Busy | HttpRefusal::GaveWay | HttpRefusal::RenderQueue => {
             (Status::UNAVAILABLE, "The server is busy, try again.")
         }

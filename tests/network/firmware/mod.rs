@@ -1,6 +1,7 @@
 //! Real firmware in QEMU.
 
 mod chain;
+mod facts;
 mod linux;
 mod models;
 mod rom;

@@ -333,3 +333,48 @@ fn a_thousand_slow_clients_take_less_than_64_mib() {
         asked.elapsed()
     );
 }
+
+/// A machine reports facts about itself alone (S-01), in a bounded query.
+#[test]
+fn s_01_facts_are_taken_from_the_machine_itself() {
+    let lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    let mut client = Client::new(&lab, 1);
+    let says: [(u8, &[u8]); 3] = [(60, b"PXEClient:Arch:00007:UNDI:003016"), (93, &[0, 7]), (77, b"iPXE")];
+    let address = client.ask(MessageType::Discover, &says).expect("an offer").yiaddr;
+    let (wanted, server) = (address.octets(), Ipv4Addr::LOCALHOST.octets());
+    let takes = [&says[..], &[(50, &wanted), (54, &server)]].concat();
+    client.ask(MessageType::Request, &takes).expect("an ACK");
+    let own = "/lanboot/facts?mac=02:00:00:00:00:01";
+    let (head, body) = get(&lab, address, &format!("{own}&memsize=511&manufacturer=A%20%0a%1b[2J&serial="));
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.contains("Content-Length: 0\r\n"), "{head}");
+    assert_eq!(body, "");
+    let other = Ipv4Addr::new(127, 0, 0, 200);
+    let status = |from: Ipv4Addr, path: &str| get(&lab, from, path).0[9..12].to_owned();
+    assert_eq!(status(other, own), "403", "no lease");
+    assert_eq!(status(address, "/lanboot/facts?mac=02:00:00:00:00:02"), "403", "of another machine");
+    assert_eq!(status(address, "//lanboot//facts"), "400");
+    assert_eq!(status(address, &format!("{own}&serial={}", "x".repeat(3000))), "400");
+    assert_eq!(status(address, "/lanboot/facts/x"), "404");
+    let head = exchange(&lab, address, &format!("HEAD {own} HTTP/1.0\r\n\r\n")).0;
+    assert!(head.starts_with("HTTP/1.0 405 ") || head.starts_with("HTTP/1.1 405 "), "{head}");
+    let browser = format!(
+        "GET {own}&memsize=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://x\r\nConnection: close\r\n\r\n"
+    );
+    assert!(exchange(&lab, address, &browser).0.contains(" 403 "));
+    let listed = lab.run(&["machines"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains("  511 MiB, A "), "{listed}");
+    let listed = lab.run(&["machines", "--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let hardware = &listed[0]["hardware"];
+    assert_eq!((&hardware["memory_mib"], &hardware["serial"]), (&511.into(), &serde_json::Value::Null));
+    assert_eq!(hardware["manufacturer"], "A \\u{a}\\u{1b}[2J");
+    let (_, lines) = serving.terminate();
+    let line = lines.iter().find(|line| line.contains(" facts 127.")).unwrap();
+    assert!(line.contains(r#"memory=511 MiB manufacturer="A \x0a\x1b[2J""#), "{line}");
+    let reasons: Vec<_> = ["facts_of_other_machine=2", "bad_facts=2"].into_iter().collect();
+    for reason in reasons {
+        assert!(lines.iter().any(|line| line.contains(reason)), "{reason}: {lines:#?}");
+    }
+}

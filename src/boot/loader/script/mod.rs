@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use crate::boot::fetch::{SERVER, Served, host};
 use crate::boot::loader::escape::shell_word;
 use crate::boot::loader::facts::Facts;
-use crate::boot::loader::target::{BootAction, Target, Targets, is_url};
+use crate::boot::loader::target::{BootAction, FACTS, Target, Targets, is_url};
 
 /// The boot loader that reads the script.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,15 +49,28 @@ pub fn script(
         BootAction::Menu => {
             let entries =
                 targets.list.iter().filter_map(|target| Entry::new(loader, target, facts, served).ok());
-            return Ok(menu(loader, &entries.collect::<Vec<_>>()));
+            let entries = entries.collect::<Vec<_>>();
+            return Ok(match loader {
+                Loader::Ipxe => ipxe_menu(&entries, &report(facts.server, served)),
+                Loader::Grub => grub_menu(&entries),
+                Loader::Pxelinux => pxelinux_menu(&entries),
+            });
         }
         BootAction::Local => None,
     };
-    let Some(target) = target else { return Ok(local(loader)) };
+    let report = || report(facts.server, served);
+    let Some(target) = target else {
+        return Ok(match loader {
+            Loader::Ipxe => format!("#!ipxe\n{}{IPXE_LOCAL}", report()),
+            Loader::Grub => GRUB_LOCAL.to_owned(),
+            Loader::Pxelinux => format!("DEFAULT local\nPROMPT 0\n{PXELINUX_LOCAL}"),
+        });
+    };
     let entry = Entry::new(loader, target, facts, served)?;
     Ok(match loader {
         Loader::Ipxe => {
-            format!("#!ipxe\n{}boot || goto failed\n{}", entry.ipxe("failed"), ipxe_failed(&entry.name))
+            let (commands, failed) = (entry.ipxe("failed"), ipxe_failed(&entry.name));
+            format!("#!ipxe\n{}{commands}boot || goto failed\n{failed}", report())
         }
         Loader::Grub => format!("{}boot\n{}", entry.grub(), grub_failed(&entry.name)),
         Loader::Pxelinux => format!("DEFAULT {}\nPROMPT 0\n{}", entry.name, entry.pxelinux()),
@@ -68,7 +81,28 @@ pub fn script(
 pub fn chain(script: &str, server: IpAddr, served: Served) -> String {
     let script = script.replace(SERVER, &host(server));
     let url = if is_url(&script) { script } else { served.url(server, &script) };
-    format!("#!ipxe\nchain --replace {url} || goto failed\n{}", ipxe_failed(&url))
+    let report = report(server, served);
+    format!("#!ipxe\n{report}chain --replace {url} || goto failed\n{}", ipxe_failed(&url))
+}
+
+/// Time that iPXE waits for an answer to its report, in milliseconds.
+const REPORT_TIMEOUT: u32 = 2000;
+
+/// Returns the iPXE command that reports facts about the machine to us; nothing if HTTP is off.
+///
+/// The boot goes on whatever happens to the report: the command after `||` is empty, which succeeds (`core/exec.c`). An
+/// iPXE without `--timeout` or without one of the settings does the same. The answer is freed, because iPXE gives each
+/// file that it has to the kernel as an initial RAM disk.
+fn report(server: IpAddr, served: Served) -> String {
+    if served.http.is_none() {
+        return String::new();
+    }
+    let url = served.url(server, FACTS);
+    format!(
+        "imgfetch --name lanboot-facts --timeout {REPORT_TIMEOUT} {url}?mac=${{netX/mac}}&memsize=${{memsize}}\
+         &manufacturer=${{manufacturer:uristring}}&product=${{product:uristring}}&serial=${{serial:uristring}}\
+         &platform=${{platform}}&buildarch=${{buildarch}} && imgfree lanboot-facts ||\n"
+    )
 }
 
 /// A target with all variables replaced, valid for one loader.
@@ -254,18 +288,10 @@ fn located(loader: Loader, name: &str, server: IpAddr, served: Served) -> Option
     }
 }
 
-/// Returns the script that boots the local disk. On a BIOS, iPXE and GRUB boot the disk themselves, because not every
+/// The script that boots the local disk. On a BIOS, iPXE and GRUB boot the disk themselves, because not every
 /// BIOS continues after a network boot. On UEFI, the loader ends with an error, because EDK2 continues its boot order
 /// after an error but opens its setup after a success. GRUB 2.06 always ends with success, whatever the argument of
 /// `exit`, so GRUB starts the UEFI loader of the disk itself.
-fn local(loader: Loader) -> String {
-    match loader {
-        Loader::Ipxe => format!("#!ipxe\n{IPXE_LOCAL}"),
-        Loader::Grub => GRUB_LOCAL.to_owned(),
-        Loader::Pxelinux => format!("DEFAULT local\nPROMPT 0\n{PXELINUX_LOCAL}"),
-    }
-}
-
 const IPXE_LOCAL: &str = "\
 echo Starting the local disk
 iseq ${platform} pcbios && sanboot --no-describe --drive 0x80 ||
@@ -310,17 +336,9 @@ fn grub_failed(name: &str) -> String {
     format!("echo 'lanboot: {name} could not be started'\nsleep {FAILED_SECONDS}\nexit 1\n")
 }
 
-fn menu(loader: Loader, entries: &[Entry]) -> String {
-    match loader {
-        Loader::Ipxe => ipxe_menu(entries),
-        Loader::Grub => grub_menu(entries),
-        Loader::Pxelinux => pxelinux_menu(entries),
-    }
-}
-
-fn ipxe_menu(entries: &[Entry]) -> String {
+fn ipxe_menu(entries: &[Entry], report: &str) -> String {
     // Labels are numbered, because a target may be called `failed`.
-    let mut text = "#!ipxe\n:start\nmenu lanboot\nitem local The local disk\n".to_owned();
+    let mut text = format!("#!ipxe\n{report}:start\nmenu lanboot\nitem local The local disk\n");
     for (i, entry) in entries.iter().enumerate() {
         let _ = writeln!(text, "item target{i} {}", entry.title);
     }

@@ -57,11 +57,11 @@ fn ipxe_fetches_by_http_where_that_is_on() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "#!ipxe");
     assert_eq!(
-        lines[1],
+        lines[2],
         "kernel http://192.168.77.1/debian/linux initrd=initrd0 auto=true url=http://192.168.77.1/52:54:00:12:34:56/preseed.cfg ds=nocloud;s=x --- || goto failed"
     );
-    assert_eq!(lines[2], "initrd --name initrd0 http://192.168.77.1/debian/initrd.gz || goto failed");
-    assert_eq!(lines[3], "boot || goto failed");
+    assert_eq!(lines[3], "initrd --name initrd0 http://192.168.77.1/debian/initrd.gz || goto failed");
+    assert_eq!(lines[4], "boot || goto failed");
     let ports = Served { http: None, tftp: Some(6969) };
     let text = script(Loader::Ipxe, &target("debian"), &targets(), &facts(), ports).unwrap();
     assert!(text.contains("kernel tftp://192.168.77.1:6969/debian/linux "), "{text}");
@@ -69,6 +69,24 @@ fn ipxe_fetches_by_http_where_that_is_on() {
         Served { http: Some(8080), tftp: None }.url(facts().server, "a b#c?d%20"),
         "http://192.168.77.1:8080/a%20b%23c%3Fd%2520"
     );
+}
+
+#[test]
+fn every_script_of_ipxe_reports_facts_by_http() {
+    let report = "imgfetch --name lanboot-facts --timeout 2000 http://192.168.77.1:8080/lanboot/facts?mac=${netX/mac}\
+                  &memsize=${memsize}&manufacturer=${manufacturer:uristring}&product=${product:uristring}\
+                  &serial=${serial:uristring}&platform=${platform}&buildarch=${buildarch} && imgfree lanboot-facts ||";
+    let both = Served { http: Some(8080), tftp: Some(69) };
+    for start in [target("debian"), BootAction::Menu, BootAction::Local] {
+        let made = |served| script(Loader::Ipxe, &start, &targets(), &facts(), served).unwrap();
+        assert_eq!(made(both).lines().nth(1), Some(report));
+        let without = made(Served { http: None, tftp: Some(69) });
+        assert!(!without.contains("lanboot/facts"), "{without}");
+        for loader in [Loader::Grub, Loader::Pxelinux] {
+            assert!(!script(loader, &start, &targets(), &facts(), both).unwrap().contains("facts"));
+        }
+    }
+    assert_eq!(chain("x.ipxe", facts().server, both).lines().nth(1), Some(report));
 }
 
 #[test]
@@ -223,7 +241,7 @@ fn a_script_can_chain_to_another() {
     let server = IpAddr::from([192, 168, 77, 1]);
     assert!(
         chain("x.ipxe", server, HTTP)
-            .starts_with("#!ipxe\nchain --replace http://192.168.77.1/x.ipxe || goto failed\n")
+            .contains("\nchain --replace http://192.168.77.1/x.ipxe || goto failed\n")
     );
     assert!(chain("https://{server}/y", server, HTTP).contains("chain --replace https://192.168.77.1/y "));
 }
