@@ -14,7 +14,19 @@ const MAX_TEXT: usize = 128;
 const MAX_MEMORY: u64 = 1 << 32;
 
 /// The names of the values.
-const NAMES: [&str; 7] = ["mac", "memsize", "manufacturer", "product", "serial", "platform", "buildarch"];
+const NAMES: [&str; 11] = [
+    "mac",
+    "memsize",
+    "range0",
+    "range1",
+    "range2",
+    "range3",
+    "manufacturer",
+    "product",
+    "serial",
+    "platform",
+    "buildarch",
+];
 
 /// The query is too long, or does not state the machine's MAC.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,11 +40,13 @@ pub fn parse(query: &str) -> Result<(MacAddr, Hardware), BadFacts> {
     if query.len() > MAX_QUERY {
         return Err(BadFacts);
     }
-    let (mut mac, mut hardware) = (None, Hardware::default());
+    let (mut mac, mut memory, mut ranges) = (None, None, Vec::new());
+    let mut hardware = Hardware::default();
     for (name, value) in pairs(query) {
         match name {
             "mac" => mac = decoded(&value).parse().ok(),
-            "memsize" => hardware.memory = value.parse().ok().filter(|mib| (1..=MAX_MEMORY).contains(mib)),
+            "memsize" => memory = value.parse().ok(),
+            "range0" | "range1" | "range2" | "range3" if !value.is_empty() => ranges.push(range(&value)),
             "manufacturer" => hardware.manufacturer = text(&value),
             "product" => hardware.product = text(&value),
             "serial" => hardware.serial = text(&value),
@@ -41,7 +55,37 @@ pub fn parse(query: &str) -> Result<(MacAddr, Hardware), BadFacts> {
             _ => {}
         }
     }
+    hardware.memory = memory.or_else(|| in_ranges(&ranges)).filter(|mib| (1..=MAX_MEMORY).contains(mib));
     mac.map(|mac| (mac, hardware)).ok_or(BadFacts)
+}
+
+/// Maximum number of ranges that the script reports. A machine with as many may have more.
+const MAX_RANGES: usize = 4;
+
+/// The memory in these ranges in MiB; `None` if it is not certain.
+fn in_ranges(ranges: &[Option<u64>]) -> Option<u64> {
+    if ranges.is_empty() || ranges.len() >= MAX_RANGES {
+        return None;
+    }
+    let kib = ranges.iter().try_fold(0_u64, |sum, range| sum.checked_add((*range)?))?;
+    Some(kib >> 10)
+}
+
+/// The size in KiB of a range of addresses: the first and the last KiB as in SMBIOS type 19, two numbers of 32 bits in
+/// hexadecimal, their lowest byte first. `None` if it is not in this form.
+fn range(value: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| {
+        let digits =
+            value.get(from..to).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        u32::from_str_radix(digits?, 16).ok().map(u32::swap_bytes)
+    };
+    let (first, last) = (number(0, 8)?, number(8, 16)?);
+    // All bits set: the addresses are in fields of 64 bits, which follow later.
+    let has_64_bits = last == u32::MAX;
+    if value.len() != 16 || has_64_bits || last < first {
+        return None;
+    }
+    Some(u64::from(last.abs_diff(first)).saturating_add(1))
 }
 
 /// The pairs of names and values. iPXE before 2021 sends an escaped `&` as it is, so a part without a known name belongs
@@ -122,6 +166,24 @@ mod tests {
                 ("buildarch", "i386")
             ]
         );
+    }
+
+    #[test]
+    fn memory_comes_from_smbios_if_ipxe_has_no_memsize() {
+        // QEMU with 512 MiB, and with 6 GiB.
+        assert_eq!(hardware("memsize=&range0=00000000ffff0700&range1=&range2=&range3=").memory, Some(512));
+        let two = "range0=00000000ffff2f00&range1=00004000ffff6f00";
+        assert_eq!(hardware(two).memory, Some(6144));
+        assert_eq!(hardware(&format!("memsize=6100&{two}")).memory, Some(6100));
+        for uncertain in [
+            "range0=00000000ffffffff",
+            "range0=0000000000000",
+            "range0=00000000ffff0700&range1=x",
+            "range0=ffff070000000000",
+            "range0=00000000ffff0700&range1=00000000ffff0700&range2=00000000ffff0700&range3=00000000ffff0700",
+        ] {
+            assert_eq!(hardware(uncertain).memory, None, "{uncertain}");
+        }
     }
 
     #[test]

@@ -158,6 +158,8 @@ impl Counts {
             HttpRefusal::ForeignHost,
             HttpRefusal::NotAllowed,
             HttpRefusal::OtherMachine,
+            HttpRefusal::BadFacts,
+            HttpRefusal::FactsOfOther,
         ];
         let http = by_client.map(|reason| (http_counter(reason), &self.http_refused[reason as usize]));
         let tftp = ("tftp_other_machine", &self.tftp_refused[Refusal::OtherMachine as usize]);

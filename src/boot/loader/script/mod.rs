@@ -90,6 +90,9 @@ const REPORT_TIMEOUT: u32 = 2000;
 
 /// Returns the iPXE command that reports facts about the machine to us; nothing if HTTP is off.
 ///
+/// Most builds of iPXE have no `memsize` (`MEMMAP_SETTINGS`), so the script also sends the first ranges of memory in
+/// SMBIOS (type 19).
+///
 /// The boot goes on whatever happens to the report: the command after `||` is empty, which succeeds (`core/exec.c`). An
 /// iPXE without `--timeout` or without one of the settings does the same. The answer is freed, because iPXE gives each
 /// file that it has to the kernel as an initial RAM disk.
@@ -98,9 +101,11 @@ fn report(server: IpAddr, served: Served) -> String {
         return String::new();
     }
     let url = served.url(server, FACTS);
+    let ranges = (0..4).map(|n| format!("range{n}=${{smbios/{n}.19.4.8:hexraw}}"));
+    let ranges = ranges.collect::<Vec<_>>().join("&");
     format!(
         "imgfetch --name lanboot-facts --timeout {REPORT_TIMEOUT} {url}?mac=${{netX/mac}}&memsize=${{memsize}}\
-         &manufacturer=${{manufacturer:uristring}}&product=${{product:uristring}}&serial=${{serial:uristring}}\
+         &{ranges}&manufacturer=${{manufacturer:uristring}}&product=${{product:uristring}}&serial=${{serial:uristring}}\
          &platform=${{platform}}&buildarch=${{buildarch}} && imgfree lanboot-facts ||\n"
     )
 }

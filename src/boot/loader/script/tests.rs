@@ -74,7 +74,8 @@ fn ipxe_fetches_by_http_where_that_is_on() {
 #[test]
 fn every_script_of_ipxe_reports_facts_by_http() {
     let report = "imgfetch --name lanboot-facts --timeout 2000 http://192.168.77.1:8080/lanboot/facts?mac=${netX/mac}\
-                  &memsize=${memsize}&manufacturer=${manufacturer:uristring}&product=${product:uristring}\
+                  &memsize=${memsize}&range0=${smbios/0.19.4.8:hexraw}&range1=${smbios/1.19.4.8:hexraw}\
+                  &range2=${smbios/2.19.4.8:hexraw}&range3=${smbios/3.19.4.8:hexraw}&manufacturer=${manufacturer:uristring}&product=${product:uristring}\
                   &serial=${serial:uristring}&platform=${platform}&buildarch=${buildarch} && imgfree lanboot-facts ||";
     let both = Served { http: Some(8080), tftp: Some(69) };
     for start in [target("debian"), BootAction::Menu, BootAction::Local] {
