@@ -179,8 +179,10 @@ pub enum Obstacle {
     CutOff { file: Arc<str>, bytes: u64, size: u64 },
     /// The same loader was loaded three times.
     Loop { file: Arc<str>, times: u16 },
-    /// The machine's installer reported a failure.
+    /// The machine's installer or initrd logged that it cannot go on.
     Installer { text: Arc<str> },
+    /// The machine's initrd logged that it has no network.
+    NoNetwork { text: Arc<str> },
 }
 
 /// The kind of a missing file.

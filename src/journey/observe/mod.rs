@@ -3,6 +3,7 @@
 mod dhcp;
 mod files;
 mod speaker;
+mod syslog;
 
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site:
             }
             is_script
         }
+        Event::Syslog { program, text, .. } => syslog::observe(boot, record, program, text),
         event if event.peer().is_some() => files::observe(boot, record, site),
         _ => false,
     }
@@ -54,6 +56,8 @@ pub fn is_booted(boot: &Boot, record: &Record, speaker: Option<Speaker>, site: &
         Event::Answered { message: Message::Ack | Message::BootpReply, .. } => {
             speaker == Some(Speaker::System) && e.step == Step::System
         }
+        // A system with a fixed address never asks for one.
+        Event::Syslog { .. } => e.step == Step::System && e.obstacle.is_none(),
         Event::Dropped { .. } => is_of_system(&record.event) && e.step == Step::System,
         Event::TftpSent { .. } | Event::HttpSent { .. } => {
             e.step == Step::System

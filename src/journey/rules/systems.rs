@@ -20,6 +20,10 @@ fn needed(case: &Case<'_>) -> Option<u64> {
 
 /// The machine reported less memory than its target needs.
 pub fn too_little_memory(case: &Case<'_>) -> Option<Verdict> {
+    // A file that is missing stops any machine.
+    if matches!(case.e.obstacle, Some((Obstacle::Missing { .. }, _))) {
+        return None;
+    }
     let is_there = matches!(case.e.step, Step::Scripted | Step::Kernel | Step::Initrd);
     let has = case.e.memory.filter(|_| is_there)?;
     let needs = needed(case).filter(|needs| has < *needs)?;
@@ -46,6 +50,11 @@ pub fn starts_again_after_initrd(case: &Case<'_>) -> Option<Verdict> {
 }
 
 pub fn initrd_no_network(case: &Case<'_>) -> Option<Verdict> {
+    const ADVICE: &str = "add the driver of its network card to the initrd, and `ip=dhcp` (dracut, live-boot) to `cmdline` of the target";
+    if let Some((Obstacle::NoNetwork { text }, _)) = &case.e.obstacle {
+        let cause = format!("the initrd of the machine has no network; it logged: {text}");
+        return Some(Verdict::certain(VerdictId::InitrdNoNetwork, cause, ADVICE));
+    }
     if case.e.step != Step::Initrd || case.again.is_some() || !case.e.transfers.is_empty() {
         return None;
     }
@@ -53,7 +62,7 @@ pub fn initrd_no_network(case: &Case<'_>) -> Option<Verdict> {
     Some(Verdict::likely(
         VerdictId::InitrdNoNetwork,
         format!("the machine loaded `{last}`, and its system never asked for an address"),
-        "add the driver of its network card to the initrd, and `ip=dhcp` (dracut, live-boot) to `cmdline` of the target",
+        ADVICE,
     ))
 }
 
@@ -65,9 +74,9 @@ pub fn installer_failed(case: &Case<'_>) -> Option<Verdict> {
             format!("the installer asked for its answer file `{file}`, which is missing in `images`"),
             format!("put `{file}` into `images`, or correct its name in `cmdline` of the target"),
         )),
-        Some((Obstacle::Installer { text }, _)) => Some(Verdict::likely(
+        Some((Obstacle::Installer { text }, _)) => Some(Verdict::certain(
             id,
-            format!("the installer reported: {text}"),
+            format!("the installer or initrd of the machine logged: {text}"),
             "read its log: `lanboot why MAC` shows its last lines",
         )),
         _ => None,

@@ -5,4 +5,5 @@ mod good;
 mod lab;
 mod limits;
 mod lost;
+mod syslog;
 mod verdicts;
