@@ -7,6 +7,8 @@ use crate::types::Timestamp;
 
 /// The limit of every stage that has no other.
 pub const USUAL: Duration = Duration::from_secs(5);
+/// The limit of iPXE between its ACK and its file: it waits for a proxy (2 s) and for an IPv6 router (13 s without one).
+pub const AFTER_IPXE_ACK: Duration = Duration::from_secs(20);
 /// The limit of a loader that fetched its script: people read menus.
 pub const AFTER_SCRIPT: Duration = Duration::from_secs(30);
 /// The limit of a kernel after its last initrd: it unpacks the initrd and starts the card.
@@ -55,6 +57,7 @@ fn of_step(evidence: &Evidence) -> Option<Timestamp> {
         Step::Requested if exchange.requests > 1 => Some(exchange.last_request.after(USUAL)),
         Step::Requested => Some(exchange.last_request.after(Duration::from_millis(FIRST_RETRY) + USUAL)),
         Step::Named if evidence.asked_4011 > 0 => Some(evidence.asked_4011_at.after(USUAL)),
+        Step::Named if evidence.exchange.is_ipxe => after(AFTER_IPXE_ACK),
         Step::Named | Step::Loaded => after(USUAL),
         Step::Scripted | Step::Kernel => after(AFTER_SCRIPT),
         Step::Initrd => after(AFTER_INITRD),
