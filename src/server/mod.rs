@@ -6,6 +6,7 @@
 mod bind;
 pub mod dhcp;
 pub mod drain;
+mod followers;
 pub mod http;
 mod journey;
 pub mod notify;
@@ -34,6 +35,7 @@ use crate::content::served_files::ServedFiles;
 use crate::record::Recorder;
 use crate::server::dhcp::running::{Dhcp, Parts, Ready};
 use crate::server::drain::Serving;
+use crate::server::followers::Followers;
 use crate::server::reload::Source;
 use crate::server::tftp::Transfers;
 use crate::server::watch::Watch;
@@ -114,15 +116,13 @@ impl Server {
         let web = web.map(|bound| bound.start(certificate));
         let syslog = Some(syslog::Syslog::start(self.syslog, &dhcp.parts)?);
         let mut serving = Serving { dhcp, http, tftp, web, syslog, closing: Vec::new() };
-        let api = self.api;
+        let _followers = Followers::start(self.api)?;
         let control = self.control.map(|control| tokio::spawn(control.serve()));
         tokio::select! {
             () = stop => {}
             Some(error) = fault.recv() => return Err(error),
             never = watch.follow(&mut serving) => match never {},
             never = recorder.follow_left_out() => match never {},
-            never = api.follow() => match never {},
-            never = Box::pin(journey::follow(&api)) => match never {},
             never = statistics::follow(&self.statistics, &recorder, &commands) => match never {},
             never = watch_folder(self.files) => match never {},
             never = watchdog::follow(&commands) => match never {},
