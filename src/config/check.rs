@@ -20,7 +20,7 @@ use crate::config::syntax::reader::{At, Reader};
 use crate::dhcp::level::{DEFAULT_LEASE, INFINITE, Level};
 use crate::dhcp::machines::{Machine, OnceBoots};
 use crate::dhcp::mode::Modes;
-use crate::dhcp::named_addresses::{NamedAddress, named_addresses};
+use crate::dhcp::named_addresses::{NamedAddress, hosts_of_targets, named_addresses};
 use crate::dhcp::options::OptionValue;
 use crate::dhcp::settings::{AddressPool, Settings, Subnet};
 use crate::types::{HostOrNetwork, Ipv4Network, Ipv4Range};
@@ -77,6 +77,7 @@ pub(super) fn check(reader: &mut Reader, file: File) -> Config {
             .into(),
         once: OnceBoots::default(),
         boot: boot_policy(file.boot, &targets),
+        target_hosts: hosts_of_targets(&targets),
         served: Served {
             http: file.http.as_ref().map(|http| http.port),
             tftp: file.tftp.as_ref().map(|tftp| tftp.port),

@@ -13,7 +13,7 @@ pub use lint::missing_files::{
     unreadable_file_problems,
 };
 pub use lint::nocloud::nocloud_notes;
-pub use lint::unresolvable_urls::dns_problems;
+pub use lint::unresolvable_urls::{dns_problems, target_dns_notes};
 pub use lint::unserved_urls::unserved_problems;
 pub use lint::wrong_files::{unstartable_reason, wrong_file_problems};
 pub use problem::Problem;

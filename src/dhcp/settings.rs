@@ -51,6 +51,8 @@ pub struct Settings {
     pub once: OnceBoots,
     /// Boot files by client architecture.
     pub boot: Policy,
+    /// The addresses of other servers in `targets`. No client without a reservation gets them.
+    pub target_hosts: Vec<Ipv4Addr>,
     /// The ports at which we serve boot files over HTTP and TFTP.
     pub served: Served,
 }

@@ -131,6 +131,7 @@ mod tests {
             machines: Machines::default(),
             once: OnceBoots::default(),
             boot: Policy::default(),
+            target_hosts: vec![],
             served: Served::default(),
         }
     }

@@ -566,6 +566,29 @@ machines:
 }
 
 #[test]
+fn r_20_names_in_targets_that_no_dns_server_resolves_are_noted() {
+    let text = "\
+dhcp:
+  mode: server
+  subnets: [{network: 10.0.1.0/24, options: {}}]
+targets:
+  a: {kernel: 'http://boot.example/k', initrd: [i, 'http://10.0.0.9/i']}
+  b: {kernel: 'http://{server}/k', initrd: 'https://me@other.example:8443/i'}
+";
+    let found = |text: &str| lines(&config::target_dns_notes(&config::load(text).unwrap(), &text.into()));
+    let why = "only with a DNS server from DHCP: set the option `dns` for 10.0.1.0/24, or write an address";
+    assert_eq!(
+        found(text),
+        format!(
+            "5:15: targets.a.kernel: loaders look up \"boot.example\" {why}\n\
+             6:44: targets.b.initrd: loaders look up \"other.example\" {why}\n"
+        )
+    );
+    assert_eq!(found(&text.replace("options: {}", "options: {dns: 10.0.0.1}")), "");
+    assert_eq!(found(&text.replace("mode: server", "mode: proxy")), "", "the other server names it");
+}
+
+#[test]
 fn many_wrong_files_are_reported_fast_and_briefly() {
     let machines: String = (0..5000)
         .map(|n| format!("  - {{mac: '02:00:00:00:{:02x}:{:02x}', boot: a.ipxe}}\n", n / 256, n % 256))

@@ -67,6 +67,8 @@ fn check(loaded: &Loaded, options: Options, report: &mut Report) {
     if is_complete {
         boot_files::hidden_by_ipxe(loaded).into_iter().for_each(|note| report.file_note(note));
         boot_files::seeds(loaded).into_iter().for_each(|note| report.file_note(note));
+        let names = config::target_dns_notes(&loaded.config, &loaded.sources);
+        names.into_iter().for_each(|note| report.file_note(note));
         let templates = templates::check(&loaded.config);
         let images = loaded.config.images.display().to_string();
         templates.notes.iter().for_each(|line| report.template_note(&images, line));
