@@ -3,9 +3,10 @@
 use std::net::Ipv4Addr;
 
 use crate::boot::identity::{Identity, is_raspberry_pi_mac};
+use crate::dhcp::fqdn;
 use crate::dhcp::machines::Machine;
 use crate::types::{Arch, MacAddr, Uuid};
-use crate::wire::dhcp::Message;
+use crate::wire::dhcp::{Message, Options};
 use crate::wire::option::code;
 use crate::wire::pxe;
 
@@ -69,16 +70,16 @@ impl KnownMachine {
             uuid: entry.and_then(|machine| machine.uuid).or_else(|| uuids.map(|[smbios, _]| smbios)),
             arch: identity.arch(),
             serial,
-            host_name: options.get(code::HOSTNAME).and_then(host_name),
+            host_name: stated_name(options),
             name: entry.map(|machine| machine.name.to_string()),
             server: None,
             identifier,
         }
     }
 
-    /// The host name that an operating system states (option 12), and its MAC. `None` if it states none.
+    /// The host name that an operating system states, and its MAC. `None` if it states none.
     pub fn with_host_name(message: &Message) -> Option<KnownMachine> {
-        let host_name = message.options.get(code::HOSTNAME).and_then(host_name)?;
+        let host_name = stated_name(&message.options)?;
         Some(KnownMachine { mac: message.mac(), host_name: Some(host_name), ..KnownMachine::default() })
     }
 
@@ -144,6 +145,12 @@ fn agree(one: Option<[Uuid; 2]>, other: Option<[Uuid; 2]>) -> bool {
         (None, None) => true,
         _ => false,
     }
+}
+
+/// The host name in option 12. Clients that send only their full name (option 81) are known by its first label.
+fn stated_name(options: &Options) -> Option<String> {
+    let name = options.get(code::HOSTNAME).and_then(host_name);
+    name.or_else(|| host_name(&fqdn::host_of(options.get(code::FQDN)?)?))
 }
 
 /// Parses option 12 as a host name; some clients end it with NUL. It goes into file names and scripts, so every other

@@ -103,6 +103,20 @@ fn r_35_the_host_name_of_an_unlisted_system_is_remembered() {
 }
 
 #[test]
+fn r_35_a_full_name_alone_gives_the_host_name() {
+    let name = |options: &[(u8, &[u8])]| {
+        let mut request = Message::new(crate::wire::dhcp::BOOTREQUEST);
+        options.iter().for_each(|(code, value)| assert!(request.options.push(*code, value)));
+        KnownMachine::with_host_name(&request).and_then(|machine| machine.host_name)
+    };
+    let ascii = (code::FQDN, &b"\0\0\0pc9.lab.example"[..]);
+    assert_eq!(name(&[ascii]).as_deref(), Some("pc9"));
+    assert_eq!(name(&[(code::FQDN, b"\x04\0\0\x03pc9\x03lab\0")]).as_deref(), Some("pc9"));
+    assert_eq!(name(&[ascii, (code::HOSTNAME, b"pc7")]).as_deref(), Some("pc7"), "option 12 comes first");
+    assert_eq!(name(&[(code::FQDN, b"\0\0")]), None);
+}
+
+#[test]
 fn r_35_a_host_name_that_is_only_in_the_discover_is_remembered_for_its_request() {
     let yaml =
         "dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.99}]}";
