@@ -11,8 +11,10 @@ use crate::cli::config_file::{BAD_CONFIG, Given, LoadError, Loaded, load_file, l
 use crate::cli::signals::{self, Signals};
 use crate::cli::{log, output};
 use crate::config::{Config, LogFormat, LogLevel};
+use crate::images::add::sets;
 use crate::net::StartError;
 use crate::privileges::{self, Dropped, Privileges};
+use crate::record::how_to_add;
 use crate::server::reload::Source;
 use crate::server::web::control::control_path;
 use crate::server::{Server, notify};
@@ -161,11 +163,12 @@ fn log_findings(loaded: &Loaded) {
     }
     for missing in boot_files::missing(loaded) {
         tracing::warn!(
-            "{} of {} is not in {}: {} cannot boot; see boot-images/README.md for where to get it",
+            "{} of {} is not in {}: {} cannot boot; {}",
             missing.name,
             missing.wanted_by,
             loaded.config.images.display(),
-            missing.clients
+            missing.clients,
+            how_to_add(&missing.name, sets::set_with(&missing.name))
         );
     }
     for unreadable in boot_files::unreadable(loaded) {

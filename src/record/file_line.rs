@@ -78,6 +78,8 @@ fn http_line(peer: &str, event: &Event) -> String {
         ),
         Event::Facts { hardware, .. } => facts(peer, hardware),
         Event::HttpRefused { name, reason, .. } => {
+            // A connection can be refused before it names a file.
+            let name = if name.is_empty() { "a request" } else { name };
             format!("refused {} to {} by HTTP reason={}", escaped(name), peer, reason.name())
         }
         Event::Syslog { severity, program, text, .. } => {

@@ -123,14 +123,21 @@ fn no_file(client: &Client) -> String {
     }
 }
 
-/// The advice for a file that is missing.
+/// The advice for a file that is missing. `set` is the set of `lanboot images add` that has it.
 fn missing(file: &str, set: Option<&str>) -> String {
+    format!("this file is not in `images`: {}", how_to_add(file, set))
+}
+
+/// How a person gets the missing file `file`, a name or a URL of this server, into `images`.
+pub fn how_to_add(file: &str, set: Option<&str>) -> String {
+    let path =
+        file.split_once("://").map_or(file, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+    let path = path.trim_start_matches('/');
     match set {
-        Some(set) => format!("this file is not in `images`: `lanboot images add {set}` gets it"),
-        None => {
-            let name = file.rsplit('/').next().unwrap_or(file);
-            format!("this file is not in `images`: put it there, or `lanboot images add PATH/{name}`")
-        }
+        Some(set) => format!("`lanboot images add {set}` gets it"),
+        // The command puts files into no other folder than `images` itself.
+        None if path.contains('/') || path.contains('\\') => "put it there".to_owned(),
+        None => format!("put it there, or `lanboot images add PATH/{path}`"),
     }
 }
 
@@ -285,4 +292,22 @@ fn client_text(record: &Record, client: &Client) -> String {
 
 fn escaped(text: &str) -> Escaped<'_> {
     Escaped(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r_40_advice_names_the_command_where_it_helps() {
+        for (file, set, expected) in [
+            ("undionly.kpxe", Some("ipxe"), "`lanboot images add ipxe` gets it"),
+            ("own.efi", None, "put it there, or `lanboot images add PATH/own.efi`"),
+            ("http://10.0.0.1:8080/own.efi", None, "put it there, or `lanboot images add PATH/own.efi`"),
+            ("debian/linux", None, "put it there"),
+            ("tftp://10.0.0.1/debian/linux", None, "put it there"),
+        ] {
+            assert_eq!(how_to_add(file, set), expected);
+        }
+    }
 }

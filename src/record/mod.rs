@@ -22,6 +22,7 @@ use repeats::Repeats;
 use subscriber::Subscribers;
 
 pub use gauges::Reader;
+pub use log_line::how_to_add;
 pub use subscriber::{Batch, MAX_QUEUED, SharedRecord, Subscriber};
 
 mod activity;

@@ -107,19 +107,27 @@ async fn serve_connection(mut stream: TcpStream, peer: SocketAddr, service: &Ser
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(HttpRefusal::GaveWay) => return service.refused("", peer, HttpRefusal::GaveWay),
-            Err(reason) => return refuse_and_close(stream, peer, reason, service, slot).await,
+            Err(reason) => return refuse_and_close(stream, (peer, ""), reason, service, slot).await,
         };
         is_first = false;
         as_known_version(&mut buffer[..length]);
         let mut request = match Request::parse(&buffer[..length]) {
             Ok(request) => request,
-            Err(bad) => return refuse_and_close(stream, peer, bad.into(), service, slot).await,
+            Err(bad) => return refuse_and_close(stream, (peer, ""), bad.into(), service, slot).await,
         };
         if !service.admission.admits(peer.ip()) {
-            return refuse_and_close(stream, peer, HttpRefusal::NotAllowed, service, slot).await;
+            return refuse_and_close(stream, (peer, request.target), HttpRefusal::NotAllowed, service, slot)
+                .await;
         }
         if request.body_length().is_some_and(|length| length > routes::BODY_LIMIT) {
-            return refuse_and_close(stream, peer, HttpRefusal::BodyTooLarge, service, slot).await;
+            return refuse_and_close(
+                stream,
+                (peer, request.target),
+                HttpRefusal::BodyTooLarge,
+                service,
+                slot,
+            )
+            .await;
         }
         if !request.is_plain() {
             drop(request);

@@ -61,12 +61,12 @@ pub(super) async fn unless_evicted(slot: &Slot, work: impl Future<Output = ()>) 
 /// Sends an error and closes the connection, because the start of the next request is unknown.
 pub(super) async fn refuse_and_close(
     mut stream: TcpStream,
-    peer: SocketAddr,
+    (peer, target): (SocketAddr, &str),
     reason: HttpRefusal,
     service: &Service,
     slot: &Slot,
 ) {
-    service.refused("", peer, reason);
+    service.refused(target, peer, reason);
     let (status, why) = status_and_text(reason);
     slot.mark_idle();
     if send::bytes(&stream, &refusal(status, why, None, now()), service.pace(Some(slot))).await.is_ok() {
