@@ -45,20 +45,27 @@ pub(super) fn find(including: &Path, pattern: &str, left: usize) -> Result<Vec<F
     let mut left = left;
     let read = |path: PathBuf| {
         let path = folder.join(path);
-        let identity = path.canonicalize().map_err(|error| cannot_read(&path, &error))?;
-        let text = read(&path, left).map_err(|error| cannot_read(&path, &error));
+        let identity = match path.canonicalize() {
+            Ok(identity) => identity,
+            // One such file does not hide the problems of the others that the wildcard matches.
+            Err(_) if has_wildcard => path.clone(),
+            Err(error) => return Err(cannot_read(&path, &error)),
+        };
+        let text = read_regular(&path, left).map_err(|error| cannot_read(&path, &error));
         left = left.saturating_sub(text.as_ref().map_or(0, String::len));
         let name = path.display().to_string();
         Ok(Found { name, identity: identity.display().to_string(), text })
     };
     let found: Result<Vec<Found>, String> = paths.into_iter().map(read).collect();
-    found.map_err(|why| {
-        if has_wildcard {
-            why
-        } else {
-            format!("{why}; paths start at the folder of the file that includes them")
-        }
-    })
+    found.map_err(|why| format!("{why}; paths start at the folder of the file that includes them"))
+}
+
+/// Reads a file, but no pipe or device, which might never end.
+fn read_regular(path: &Path, most: usize) -> io::Result<String> {
+    match path.metadata()?.is_file() {
+        true => read(path, most),
+        false => Err(io::Error::other("it is not a file")),
+    }
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> String {
@@ -159,6 +166,14 @@ mod tests {
         assert_eq!(found(&absolute).unwrap(), ["d/a.yaml"]);
         assert!(found("d/none.yaml").unwrap_err().contains("d/none.yaml: No such file"));
         assert!(found("none/*.yaml").unwrap_err().contains("cannot read the folder"));
+        let pipe = folder.path().join("d/pipe.yaml");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::os::unix::fs::symlink("nowhere", folder.path().join("d/link.yaml")).unwrap();
+        let all = find(&main, "d/*.yaml", 100).unwrap();
+        let wrong: Vec<&str> =
+            all.iter().filter_map(|found| Some(found.text.as_ref().err()?.as_str())).collect();
+        assert!(all.len() == 4 && wrong[0].contains("link.yaml: No such file"), "{wrong:?}");
+        assert!(wrong[1].ends_with("pipe.yaml: it is not a file"), "{wrong:?}");
         assert!(find(&main, "d/a.yaml", 3).unwrap()[0].text.as_ref().unwrap_err().contains("64 MiB"));
     }
 }
