@@ -331,7 +331,11 @@ fn r_03_a_server_elsewhere_needs_a_router_too() {
 fn r_44_thousands_of_machines_are_rehearsed_soon() {
     let machine = |i: u32| {
         let [_, _, b, c] = i.to_be_bytes();
-        format!("  - {{name: n{i}, mac: '02:00:00:00:{b:02x}:{c:02x}', address: 10.1.{b}.{c}}}\n")
+        format!(
+            "  - {{name: n{i}, mac: '02:00:00:00:{b:02x}:{c:02x}', address: 10.1.{b}.{c}, options: {{hostname: n{i}}}, \
+             lease: {}s}}\n",
+            i + 120
+        )
     };
     let machines: String = (1..14_000).map(machine).collect();
     let config = format!(

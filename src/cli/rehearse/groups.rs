@@ -6,14 +6,17 @@ use std::fs;
 
 use crate::boot::loader::target;
 use crate::config::Config;
+use crate::dhcp::level::Level;
 use crate::dhcp::machines::Machine;
+use crate::dhcp::options::OptionSet;
 use crate::dhcp::settings::Settings;
+use crate::wire::option::code;
 
 /// Conditions of classes that tell single machines apart, as they are named in `dhcp::classes::Condition`.
 const OF_ONE_MACHINE: [&str; 3] = ["Mac(", "Uuid(", "Option(61,"];
 
 /// The group of each machine, and the first machine of each group. Machines of one group differ in their names, MACs,
-/// UUIDs and addresses alone, have their addresses in one subnet, and no folder with files for one of them.
+/// UUIDs, addresses, host names and lease times alone, have their addresses in one subnet, and no folder with files for one of them.
 pub(super) fn of<'m>(
     config: &Config,
     settings: &Settings,
@@ -51,8 +54,10 @@ fn key(config: &Config, settings: &Settings, machine: &Machine) -> String {
         ids: Vec::new(),
         port: None,
         addresses: Vec::new(),
+        level: Level { options: OptionSet::default(), lease: None, ..machine.level.clone() },
         ..machine.clone()
     };
+    let options: Vec<_> = machine.level.options.iter().filter(|(code, _)| *code != code::HOSTNAME).collect();
     let boots = config.targets.machine(mac, machine.uuid).map(|known| target::Machine {
         name: String::new(),
         macs: Vec::new(),
@@ -61,7 +66,7 @@ fn key(config: &Config, settings: &Settings, machine: &Machine) -> String {
         host_name: None,
         ..known.clone()
     });
-    format!("{places:?} {maker:?} {has:?} {entry:?} {boots:?}")
+    format!("{places:?} {maker:?} {has:?} {entry:?} {options:?} {boots:?}")
 }
 
 /// The names of the folders in the folder of boot files, with letters and digits alone. A folder may belong to a machine.
