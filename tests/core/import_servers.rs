@@ -184,3 +184,80 @@ fn import_writes_a_configuration_that_lanboot_accepts() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn options_inside_others_are_named_with_their_own_line() {
+    let text = b"option space gpxe;
+option gpxe.no-pxedhcp code 176 = unsigned integer 8;
+option gpxe.bus-id code 177 = string;
+option gpxe-encap-opts code 175 = encapsulate gpxe;
+option space wide;
+option wide.x code 300 = text;
+subnet 10.0.0.0 netmask 255.255.255.0 {
+  range 10.0.0.10 10.0.0.20;
+  option domain-name \"lab\";
+  option gpxe.no-pxedhcp 1;
+  option gpxe.bus-id \"x\";
+  option wide.x \"y\";
+  vendor-option-space wide;
+}
+host a {
+  hardware ethernet 02:00:00:00:00:01;
+  option gpxe.bus-id \"y\";
+}
+";
+    let imported = import_text(dhcpd::import, text).unwrap();
+    let lines: Vec<u32> = imported.problems.iter().map(|problem| problem.line).collect();
+    assert_eq!(lines, [10, 11, 12, 17], "{}", shown(&imported));
+    assert!(imported.problems[0].to_string().contains("option 175 is not taken: lanboot writes it for iPXE"));
+    assert!(!imported.yaml.contains("175"), "{}", imported.yaml);
+}
+
+#[test]
+fn hosts_with_one_address_become_one_machine() {
+    let host = |name: &str, mac: u8, address: u8, more: &str| {
+        format!(
+            "host {name} {{ hardware ethernet 2:0:0:0:0:{mac}; fixed-address 10.0.0.{address}; {more} }}\n"
+        )
+    };
+    let text = [
+        "subnet 10.0.0.0 netmask 255.255.255.0 { }\n".to_owned(),
+        host("wired", 1, 30, ""),
+        host("wireless", 2, 30, ""),
+        host("a", 3, 31, "option domain-name \"a\";"),
+        host("b", 4, 31, "option domain-name \"b\";"),
+    ];
+    let imported = import_text(dhcpd::import, text.concat().as_bytes()).unwrap();
+    let machines = imported.yaml.split("machines:").nth(1).unwrap();
+    for expected in [
+        "# also wireless",
+        "{name: wired, mac: ['02:00:00:00:00:01', '02:00:00:00:00:02'], address: 10.0.0.30}",
+        "{name: a, mac: '02:00:00:00:00:03', address: 10.0.0.31, options: {domain: a}}",
+        "{name: b, mac: '02:00:00:00:00:04', options: {domain: b}}",
+    ] {
+        assert!(machines.contains(expected), "{expected}: {machines}");
+    }
+    let problems: Vec<String> = imported.problems.iter().map(ToString::to_string).collect();
+    let why = "another host has it, and lanboot gives an address to one machine";
+    assert_eq!(problems, [format!("file:5: the address 10.0.0.31 is not taken: {why}")]);
+    lanboot::config::load(&imported.yaml).unwrap();
+}
+
+/// A name with a space is kept, because a person finds the machine by it, and `check` notes that it is no host name.
+#[test]
+fn a_machine_name_with_a_space_is_kept_and_noted() {
+    let kea = br#"{"Dhcp4": {"subnet4": [{"id": 1, "subnet": "10.0.0.0/24", "reservations":
+        [{"hw-address": "02:00:00:00:00:01", "hostname": "my pc", "ip-address": "10.0.0.30"}]}]}}"#;
+    let isc = b"subnet 10.0.0.0 netmask 255.255.255.0 { }
+host \"my pc\" { hardware ethernet 02:00:00:00:00:01; fixed-address 10.0.0.30; option host-name \"my pc\"; }\n";
+    let servers: [(&[u8], Import); 2] = [(kea, kea::import), (isc, dhcpd::import)];
+    for (text, translate) in servers {
+        let imported = import_text(translate, text).unwrap();
+        let [problem] = &imported.problems[..] else { panic!("{}", shown(&imported)) };
+        assert_eq!((problem.line, problem.reason.contains("found \"my pc\"")), (2, true), "{problem}");
+        let config = lanboot::config::load(&imported.yaml).unwrap();
+        assert_eq!(config.targets.machines()[0].name, "my pc");
+        let notes: Vec<String> = config.notes.iter().map(ToString::to_string).collect();
+        assert!(notes.iter().any(|note| note.contains("a name with a space is no host name")), "{notes:?}");
+    }
+}

@@ -8,7 +8,8 @@ use super::scope::{Conditional, Scope};
 use super::tree::Statement;
 use super::{expression, translate};
 use crate::import::condition::Condition;
-use crate::import::site::Settings;
+use crate::import::place::Place;
+use crate::import::site::{Settings, not_taken};
 
 impl Importer {
     /// Reads the statements of a scope. Returns those that declare something else than settings too.
@@ -36,7 +37,7 @@ impl Importer {
                 _ => others.push(first),
             }
         }
-        self.finish_spaces(&mut scope, statements);
+        self.finish_spaces(&mut scope);
         (scope, others)
     }
 
@@ -102,29 +103,42 @@ impl Importer {
     }
 
     /// Writes the options of other spaces into the options that encapsulate them.
-    fn finish_spaces(&mut self, scope: &mut Scope, statements: &[Statement]) {
-        let mut targets: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
-        let is_changed = |space: &String, scope: &Scope| scope.changed.contains(space);
+    fn finish_spaces(&mut self, scope: &mut Scope) {
+        let mut targets: BTreeMap<u8, (Vec<u8>, Vec<Place>)> = BTreeMap::new();
         for (space, options) in &scope.spaces {
+            let places = scope.changed.get(space);
             let is_vendor = scope.vendor_space.as_ref() == Some(space);
             let mut outer = self.definitions.outer(space);
-            outer.retain(|_| is_changed(space, scope));
-            if is_vendor && (is_changed(space, scope) || scope.is_vendor_space_changed) {
+            outer.retain(|_| places.is_some());
+            let vendor_place = scope.vendor_space_place.filter(|_| is_vendor);
+            if is_vendor && (places.is_some() || vendor_place.is_some()) {
                 outer.push((43, None));
             }
+            let places: Vec<Place> = match places {
+                Some(places) => places.clone(),
+                None => vendor_place.into_iter().collect(),
+            };
             for (code, enterprise) in outer {
                 match encapsulated(options, enterprise) {
-                    Some(bytes) => targets.entry(code).or_default().extend(bytes),
+                    Some(bytes) => {
+                        let (target, all) = targets.entry(code).or_default();
+                        target.extend(bytes);
+                        all.extend(&places);
+                    }
                     None => {
-                        let place = statements.first().map(Statement::place).unwrap_or_default();
                         let why = "they do not fit codes and lengths of one byte";
-                        self.problems
-                            .add(place, format!("the options of space {space} are not taken: {why}"));
+                        let text = format!("the options of space {space} are not taken: {why}");
+                        places.iter().for_each(|place| self.problems.add(*place, text.clone()));
                     }
                 }
             }
         }
-        for (code, bytes) in targets {
+        for (code, (bytes, places)) in targets {
+            if let Some(why) = not_taken(code, Some(&bytes)) {
+                let text = format!("this suboption of {why}");
+                places.iter().for_each(|place| self.problems.add(*place, text.clone()));
+                continue;
+            }
             let mut settings = Settings::default();
             settings.options.insert(code, Some(bytes));
             scope.set(settings);

@@ -3,7 +3,7 @@
 //! dhcpd executes the statements of a scope one after the other, so a later statement counts more. In a list of classes
 //! an earlier one counts more. Conditions are therefore kept in reverse order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::import::condition::Condition;
 use crate::import::place::Place;
@@ -18,11 +18,12 @@ pub(super) struct Scope {
     pub flags: Flags,
     /// The options of other spaces than DHCP's, also those of the scopes around this one.
     pub spaces: BTreeMap<String, BTreeMap<u32, Vec<u8>>>,
-    /// The spaces with options in this scope itself.
-    pub changed: BTreeSet<String>,
+    /// The spaces with options in this scope itself, and the places of these options.
+    pub changed: BTreeMap<String, Vec<Place>>,
     /// The space whose options are option 43.
     pub vendor_space: Option<String>,
-    pub is_vendor_space_changed: bool,
+    /// The place where this scope itself names that space.
+    pub vendor_space_place: Option<Place>,
 }
 
 /// Switches of a scope.
@@ -67,13 +68,13 @@ impl Scope {
     }
 
     /// Sets an option of another space.
-    pub fn set_inner(&mut self, space: String, code: u32, bytes: Vec<u8>) {
+    pub fn set_inner(&mut self, space: String, code: u32, bytes: Vec<u8>, place: Place) {
         self.spaces.entry(space.clone()).or_default().insert(code, bytes);
-        self.changed.insert(space);
+        self.changed.entry(space).or_default().push(place);
     }
 
-    pub fn set_vendor_space(&mut self, space: String) {
+    pub fn set_vendor_space(&mut self, space: String, place: Place) {
         self.vendor_space = Some(space);
-        self.is_vendor_space_changed = true;
+        self.vendor_space_place = Some(place);
     }
 }

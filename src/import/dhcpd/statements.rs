@@ -8,6 +8,7 @@ use super::literal::{Literal, literal};
 use super::options::dotted;
 use super::scope::Scope;
 use super::tree::{Statement, name};
+use crate::import::place::Place;
 use crate::import::site::{Bootp, INFINITE, Settings, Timer, not_taken};
 
 /// The main space.
@@ -88,7 +89,8 @@ impl Importer {
                 self.option(scope, statement, skip);
             }
             "vendor-option-space" => {
-                statement.name(1).into_iter().for_each(|space| scope.set_vendor_space(space));
+                let space = statement.name(1);
+                space.into_iter().for_each(|space| scope.set_vendor_space(space, statement.place()));
             }
             "default-lease-time" => settings.lease.default = self.seconds(statement),
             "max-lease-time" => settings.lease.max = self.seconds(statement),
@@ -170,7 +172,7 @@ impl Importer {
         } else if is_definition {
             self.definitions.define(&statement.tokens)
         } else {
-            self.option_value(scope, tokens)
+            self.option_value(scope, tokens, statement.place())
         };
         if let Err(why) = done {
             let text =
@@ -179,10 +181,10 @@ impl Importer {
         }
     }
 
-    fn option_value(&mut self, scope: &mut Scope, tokens: &[Token]) -> Result<(), String> {
+    fn option_value(&mut self, scope: &mut Scope, tokens: &[Token], place: Place) -> Result<(), String> {
         let value = self.definitions.value(tokens)?;
         if value.space != DHCP {
-            scope.set_inner(value.space, value.code, value.bytes);
+            scope.set_inner(value.space, value.code, value.bytes, place);
             return Ok(());
         }
         let code = u8::try_from(value.code).map_err(|_| format!("there is no option {}", value.code))?;

@@ -12,6 +12,7 @@ use crate::types::to_colon_hex;
 impl Site {
     /// Returns the document. Everything that cannot be written is added to `problems`.
     pub fn document(mut self, problems: &mut Problems) -> Document {
+        self.join_machines(problems);
         self.add_server_classes();
         self.share_relays();
         self.check_relays(problems);

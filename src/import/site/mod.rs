@@ -5,6 +5,7 @@
 //! another level. `config.yaml` keeps boot files apart from the settings of clients that do not boot, and a boot file
 //! and its server are one value. `boot.rs` computes them.
 
+mod addresses;
 mod boot;
 mod classes;
 mod lower;
