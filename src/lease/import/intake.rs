@@ -294,6 +294,21 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_with_several_macs_keeps_its_address_with_each() {
+        let range = "10.0.0.1-10.0.0.99".parse().unwrap();
+        let book = LeaseBook::new(vec![Pool::new("10.0.0.0/24".parse().unwrap(), vec![range], [ip(5)])]);
+        let reservations = [(ip(5), Some(mac(5))), (ip(5), Some(mac(6)))].into_iter().collect();
+        for (address, client, expected) in [(5, 5, Ok(5)), (5, 6, Ok(5)), (5, 7, Err(())), (8, 6, Err(()))] {
+            let mut import = Import::new(&book, &reservations, at(1000));
+            import.add(entry(lease(address, client, 9000)));
+            let (taken, skipped) = import.finish();
+            let found = taken.first().map(|lease| lease.address.octets()[3]).ok_or(());
+            assert_eq!(found, expected, "client {client} with {address}");
+            assert_eq!(skipped.contains_key(&Skipped::Reserved), expected.is_err());
+        }
+    }
+
+    #[test]
     fn of_several_leases_of_a_client_the_longest_is_taken() {
         let found = vec![entry(lease(1, 1, 1500)), entry(lease(2, 1, 9000)), entry(lease(3, 1, 1600))];
         assert_eq!(finish(found), (vec![2], vec![(Skipped::OtherLease, 2)]));

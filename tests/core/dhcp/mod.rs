@@ -3,6 +3,7 @@
 mod allocation;
 mod claims;
 mod classes;
+mod conversations;
 mod hostile;
 mod machines;
 mod offers;
