@@ -257,9 +257,9 @@ fn s_04_a_machine_that_answers_for_every_address_keeps_no_client_out() {
         assert!(got, "{}\n{}", client.drain(), server.drain());
         assert!(!client.drain().contains("lease of 192.168.77.54 obtained"), "the squatter's address");
     }
-    let told = "proxy_arp(br0) 52:54:00:77:00:fe answers for ";
-    assert!(server.wait_for(told, LIMIT), "{}", server.drain());
-    assert_eq!(server.drain().matches(told).count(), 1, "logged once: {}", server.drain());
+    let line = "proxy_arp(br0) 52:54:00:77:00:fe answers for ";
+    assert!(server.wait_for(line, LIMIT), "{}", server.drain());
+    assert_eq!(server.drain().matches(line).count(), 1, "logged once: {}", server.drain());
     // Only the squatter's address is in quarantine.
     let quarantined = || {
         let log = server_leases(&site);

@@ -17,7 +17,7 @@ const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
 const SETPRIV: &[Need] = &[Need { what: "setpriv", package: "util-linux" }];
 
 /// The probe's output with its errors at the end, and its exit code.
-fn told(output: &Output) -> (String, i32) {
+fn printed(output: &Output) -> (String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout) + &text(&output.stderr), output.status.code().expect("it ended by itself"))
 }
@@ -39,7 +39,7 @@ fn host(site: &Site, mac: &str, address: Option<&str>) -> Namespace {
 fn probe(host: &Namespace, arguments: &str) -> (String, i32) {
     let mut command = host.command(&*LANBOOT);
     command.arg("probe").args(arguments.split_whitespace());
-    told(&command.output().unwrap())
+    printed(&command.output().unwrap())
 }
 
 fn files() -> Vec<(&'static str, Vec<u8>)> {
@@ -78,7 +78,8 @@ fn against_ourselves_from_a_machine_with_and_without_an_address_and_from_the_ser
         assert_eq!(code, 0, "{name}:\n{out}\nserver:\n{}", server.drain());
         assert!(out.contains("booted: ") && out.contains(" from 192.168.77.1, "), "{name}: {out}");
     }
-    let (out, _) = told(&bare.command("ip").args(["-4", "address", "show", "dev", "eth0"]).output().unwrap());
+    let (out, _) =
+        printed(&bare.command("ip").args(["-4", "address", "show", "dev", "eth0"]).output().unwrap());
     assert!(!out.contains("inet "), "the address that was lent is taken back: {out}");
     until(
         || !server.drain().is_empty() && server.drain().matches(" released(br0) ").count() == 7,
@@ -134,7 +135,7 @@ fn without_the_right_to_listen_for_frames_it_says_how_to_get_it() {
     let mut command = bare.command("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
     command.args(["probe", "--interface", "eth0"]);
-    let (out, code) = told(&command.output().unwrap());
+    let (out, code) = printed(&command.output().unwrap());
     assert_eq!(code, 3, "{out}");
     assert!(out.contains("cannot listen for frames on eth0") && out.contains("CAP_NET_RAW"), "{out}");
 }
@@ -403,7 +404,7 @@ fn a_probe_that_is_interrupted_leaves_no_address_behind() {
     assert!(probing.wait_for("how big is", Duration::from_secs(10)), "{}", probing.drain());
     let address = |host: &Namespace| {
         let output = host.command("ip").args(["-4", "address", "show", "dev", "eth0"]).output().unwrap();
-        told(&output).0
+        printed(&output).0
     };
     assert!(address(&bare).contains("inet 192.168.77.5"), "lent for the download: {}", address(&bare));
     nix::sys::signal::kill(probing.pid(), nix::sys::signal::Signal::SIGINT).unwrap();

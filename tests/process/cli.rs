@@ -4,21 +4,15 @@ use std::fs;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use lanboot::probe::Kind;
-use support::lab::{self, Lab, lanboot};
-
-/// The standard output, the standard error and the exit code of a run.
-fn told(output: &Output) -> (String, String, i32) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
-}
+use support::lab::{self, Lab, lanboot, printed};
 
 #[test]
 fn check_says_ok_in_one_line() {
     let lab = Lab::new();
-    let (out, err, code) = told(&lab.run(&["check"]));
+    let (out, err, code) = printed(&lab.run(&["check"]));
     assert_eq!((err.as_str(), code), ("", 0));
     let file = lab.config_file();
     let expected = format!(
@@ -39,11 +33,11 @@ fn check_survives_a_closed_pipe() {
         command.arg(lab.config_file()).stdout(out).stderr(err).spawn().unwrap().wait_with_output().unwrap()
     };
     let full = || Stdio::from(fs::File::options().write(true).open("/dev/full").unwrap());
-    let (_, err, code) = told(&check(full(), Stdio::piped()));
+    let (_, err, code) = printed(&check(full(), Stdio::piped()));
     assert!(err.starts_with("lanboot: cannot write the output: No space left") && code == 1, "{code} {err}");
     let (reader, closed) = std::io::pipe().unwrap();
     drop(reader);
-    let (_, err, code) = told(&check(closed.into(), Stdio::piped()));
+    let (_, err, code) = printed(&check(closed.into(), Stdio::piped()));
     assert_eq!((err.as_str(), code), ("", 0));
     fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
     assert_eq!(check(Stdio::piped(), full()).status.code(), Some(1));
@@ -55,7 +49,7 @@ fn check_lists_every_problem_with_its_place() {
     let text =
         lab.config().replace("pool: 127.77.0.50-", "pol: 127.77.0.50-").replace("lease: 10m", "lease: 10x");
     lab.write_config(&text);
-    let (out, err, code) = told(&lab.run(&["check"]));
+    let (out, err, code) = printed(&lab.run(&["check"]));
     assert_eq!((out.as_str(), code), ("", 1));
     let file = lab.config_file().display().to_string();
     let lines: Vec<&str> = err.lines().collect();
@@ -72,7 +66,7 @@ fn check_and_serve_tell_of_options_that_are_too_long_for_some_clients() {
     let text = |len| format!("'text:{}'", "x".repeat(len));
     let options = format!("options: {{224: {}, 225: {}, 226: {}}}", text(270), text(271), text(1300));
     lab.write_config(&lab.config().replace("lease: 10m", &format!("lease: 10m, {options}")));
-    let (out, err, code) = told(&lab.run(&["check"]));
+    let (out, err, code) = printed(&lab.run(&["check"]));
     assert!(out.contains(": ok: ") && code == 0, "{out}{err}");
     let notes: Vec<(String, &str)> = err
         .lines()
@@ -106,7 +100,7 @@ fn check_looks_behind_urls_of_this_server() {
         lab.http
     );
     lab.write_config(&lab.config().replace("arch: {", &urls));
-    let (_, err, code) = told(&lab.run(&["check"]));
+    let (_, err, code) = printed(&lab.run(&["check"]));
     let file = lab.config_file().display().to_string();
     let lines: Vec<&str> = err.lines().collect();
     assert_eq!((lines.len(), code), (3, 1), "{err}");
@@ -126,7 +120,7 @@ fn check_looks_behind_urls_of_this_server() {
 fn check_names_boot_files_that_are_not_there() {
     let lab = Lab::new();
     fs::remove_file(lab.path().join("boot-images/snponly.efi")).unwrap();
-    let (_, err, code) = told(&lab.run(&["check"]));
+    let (_, err, code) = printed(&lab.run(&["check"]));
     assert_eq!(code, 1);
     assert!(err.contains("boot.arch.uefi-x64") && err.contains("snponly.efi"), "{err}");
     assert!(err.ends_with(": 1 problem\n"), "{err}");
@@ -138,7 +132,7 @@ fn check_compares_boot_files_with_the_architectures_they_are_mapped_to() {
     let images = lab.path().join("boot-images");
     fs::copy(images.join("undionly.kpxe"), images.join("snponly.efi")).unwrap();
     fs::write(images.join("boot.ipxe"), "<!DOCTYPE html>").unwrap();
-    let (_, err, code) = told(&lab.run(&["check"]));
+    let (_, err, code) = printed(&lab.run(&["check"]));
     let (file, folder) = (lab.config_file().display().to_string(), images.display().to_string());
     assert_eq!(code, 1);
     assert_eq!(
@@ -159,7 +153,7 @@ fn check_compares_boot_files_with_the_architectures_they_are_mapped_to() {
     serving.wait_for(&format!("ERROR {file}:10:9: boot.ipxe: "));
     assert_eq!(serving.terminate().0.code(), Some(0));
     fs::write(images.join("snponly.efi"), lab::efi_head(0xaa64)).unwrap();
-    let (_, err, _) = told(&lab.run(&["check"]));
+    let (_, err, _) = printed(&lab.run(&["check"]));
     assert!(err.contains("\"snponly.efi\" in ") && err.contains("is an EFI program for arm64, but"), "{err}");
 }
 
@@ -168,7 +162,7 @@ fn a_configuration_that_cannot_be_read_is_wrong_usage() {
     let lab = Lab::new();
     fs::remove_file(lab.config_file()).unwrap();
     for command in ["check", "serve"] {
-        let (out, err, code) = told(&lab.run(&[command]));
+        let (out, err, code) = printed(&lab.run(&[command]));
         assert_eq!((out.as_str(), code), ("", 2), "{command}: {err}");
         assert!(err.contains("cannot read the configuration") && err.contains("No such file"), "{err}");
         assert!(err.contains("README.md has one to begin with"), "{err}");
@@ -181,7 +175,7 @@ fn without_any_configuration_it_says_where_it_looked() {
         return;
     }
     let empty = tempfile::tempdir().unwrap();
-    let (_, err, code) = told(&lanboot(&["check"]).current_dir(&empty).output().unwrap());
+    let (_, err, code) = printed(&lanboot(&["check"]).current_dir(&empty).output().unwrap());
     assert_eq!(code, 2);
     assert!(err.contains("./config.yaml") && err.contains("/etc/lanboot/config.yaml"), "{err}");
     assert!(err.contains("--config FILE"), "{err}");
@@ -191,7 +185,7 @@ fn without_any_configuration_it_says_where_it_looked() {
 fn serve_refuses_a_configuration_with_problems() {
     let lab = Lab::new();
     lab.write_config(&lab.config().replace("mode: server", "mode: sever"));
-    let (out, err, code) = told(&lab.run(&["serve"]));
+    let (out, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!((out.as_str(), code), ("", 2));
     assert!(err.contains(":4:") && err.contains("sever") && err.contains("`server`"), "{err}");
     assert!(err.ends_with(": 1 problem\n"), "{err}");
@@ -202,7 +196,7 @@ fn a_port_in_use_is_said_with_the_process_that_has_it() {
     let lab = Lab::new();
     for (port, key) in [(lab.ports.dhcp, "dhcp.ports.server"), (lab.ports.tftp, "tftp.port")] {
         let held = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
-        let (out, err, code) = told(&lab.run(&["serve"]));
+        let (out, err, code) = printed(&lab.run(&["serve"]));
         drop(held);
         // The lease database is opened before TFTP is bound, and a first start logs that there are no leases.
         let said: Vec<_> =
@@ -218,7 +212,7 @@ fn a_port_in_use_is_said_with_the_process_that_has_it() {
 fn a_second_lanboot_names_the_first() {
     let lab = Lab::new();
     let serving = lab.serve(&["serve"]);
-    let (_, err, code) = told(&lab.run(&["serve"]));
+    let (_, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!(code, 3);
     assert!(err.contains(&format!("in use by lanboot (process {})", serving.pid())), "{err}");
     assert!(err.contains("another lanboot is running"), "{err}");
@@ -243,7 +237,7 @@ fn boot_files_that_may_not_be_read_are_neither_right_nor_missing() {
     let images = lab.path().join("boot-images");
     fs::set_permissions(images.join("snponly.efi"), fs::Permissions::from_mode(0o000)).unwrap();
     let check = || {
-        told(
+        printed(
             &as_unprivileged_user(&lab, "check")
                 .args(["--file-only", "--config"])
                 .arg(lab.config_file())
@@ -253,9 +247,12 @@ fn boot_files_that_may_not_be_read_are_neither_right_nor_missing() {
     };
     let (_, err, code) = check();
     let file = lab.config_file().display().to_string();
-    let told =
+    let advice =
         format!("in {} cannot be read by this user: chmod a+r it, and a+x its folders", images.display());
-    assert_eq!(err, format!("{file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" {told}\n{file}: 1 problem\n"));
+    assert_eq!(
+        err,
+        format!("{file}:9:41: boot.arch.uefi-x64: \"snponly.efi\" {advice}\n{file}: 1 problem\n")
+    );
     assert_eq!(code, 1);
     fs::set_permissions(&images, fs::Permissions::from_mode(0o600)).unwrap();
     let (_, err, _) = check();
@@ -274,7 +271,7 @@ fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
     lab.write_config(&lab.config().replace(&format!("server: {}", lab.ports.dhcp), "server: 67"));
     let mut command = as_unprivileged_user(&lab, "serve");
     command.arg("--config").arg(lab.config_file());
-    let (out, err, code) = told(&command.output().unwrap());
+    let (out, err, code) = printed(&command.output().unwrap());
     assert_eq!((out.as_str(), code), ("", 3), "{err}");
     assert!(err.starts_with("lanboot: permission denied binding 0.0.0.0:67"), "{err}");
     assert!(
@@ -287,7 +284,7 @@ fn a_low_port_without_the_right_to_it_says_how_to_grant_it() {
 fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
     let lab = Lab::new();
     lab.write_config(&lab.config().replace("[lo]", "[nosuch0]"));
-    let (out, err, code) = told(&lab.run(&["serve"]));
+    let (out, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!((out.as_str(), code), ("", 3));
     assert!(err.contains("nosuch0") && err.contains("this machine has lo"), "{err}");
 }
@@ -296,14 +293,14 @@ fn an_interface_that_does_not_exist_is_named_with_those_that_do() {
 fn a_missing_folder_of_boot_files_and_a_state_that_cannot_be_made_are_named() {
     let lab = Lab::new();
     lab.write_config(&lab.config().replace("state: state", "state: config.yaml/state"));
-    let (_, err, code) = told(&lab.run(&["serve"]));
+    let (_, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!(code, 3);
     assert!(err.contains("cannot make the state folder") && err.contains("set `state`"), "{err}");
     lab.write_config(&lab.config().replace("state: state", "state: state\nimages: nowhere"));
-    let (_, err, code) = told(&lab.run(&["serve"]));
+    let (_, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!(code, 3);
     assert!(err.contains("nowhere: No such file") && err.contains("set `images` to another folder"), "{err}");
-    let (_, err, code) = told(&lab.run(&["images"]));
+    let (_, err, code) = printed(&lab.run(&["images"]));
     assert_eq!(code, 1);
     assert!(err.contains("nowhere: `lanboot images add ipxe` makes it"), "{err}");
 }
@@ -314,8 +311,9 @@ fn a_read_only_lease_database_names_its_owner() {
     let state = lab.path().join("state");
     fs::create_dir(&state).unwrap();
     fs::set_permissions(&state, fs::Permissions::from_mode(0o555)).unwrap();
-    let (_, err, code) =
-        told(&as_unprivileged_user(&lab, "serve").arg("--config").arg(lab.config_file()).output().unwrap());
+    let (_, err, code) = printed(
+        &as_unprivileged_user(&lab, "serve").arg("--config").arg(lab.config_file()).output().unwrap(),
+    );
     let expected = format!("only root and the user that {} belongs to may", state.display());
     assert!(err.contains("cannot lock the lease database") && err.contains(&expected), "{err}");
     assert_eq!(code, 3);
@@ -326,10 +324,10 @@ fn a_missing_folder_for_uploads_is_reported_with_advice() {
     let lab = Lab::new();
     lab.write_config(&lab.config().replace("tftp: {", "tftp: {uploads: uploads, "));
     let advice = format!("make it with `install -d -o lanboot {}`", lab.path().join("uploads").display());
-    let (_, err, code) = told(&lab.run(&["serve"]));
+    let (_, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!(code, 3);
     assert!(err.contains("No such file") && err.contains(&advice), "{err}");
-    let (_, err, code) = told(&lab.run(&["check"]));
+    let (_, err, code) = printed(&lab.run(&["check"]));
     assert_eq!(code, 1);
     assert!(err.contains(": tftp.uploads: there is no folder ") && err.contains(&advice), "{err}");
 }
@@ -341,7 +339,7 @@ fn a_lease_database_that_is_none_is_left_alone_and_named() {
     fs::create_dir(lab.path().join("state")).unwrap();
     let text = "this is no database, but somebody may want it".repeat(100);
     fs::write(&database, &text).unwrap();
-    let (_, err, code) = told(&lab.run(&["serve"]));
+    let (_, err, code) = printed(&lab.run(&["serve"]));
     assert_eq!(code, 3);
     assert!(err.contains("leases.db") && err.contains("move the file away"), "{err}");
     assert_eq!(fs::read_to_string(&database).unwrap(), text);
@@ -350,7 +348,7 @@ fn a_lease_database_that_is_none_is_left_alone_and_named() {
 #[test]
 fn wrong_usage_is_2_and_shows_what_is_right() {
     for arguments in [&["frobnicate"][..], &["--log", "loud"], &["serve", "--nosuch"], &["--config"]] {
-        let (out, err, code) = told(&lanboot(arguments).output().unwrap());
+        let (out, err, code) = printed(&lanboot(arguments).output().unwrap());
         assert_eq!((out.as_str(), code), ("", 2), "{arguments:?}");
         assert!(err.contains("--help"), "{err}");
     }
@@ -358,18 +356,18 @@ fn wrong_usage_is_2_and_shows_what_is_right() {
         (["probe", "--timeout", "0"], "expected more than 0 seconds"),
         (["probe", "--arch", "uefi-x65"], "did you mean `uefi-x64`?"),
     ] {
-        let (_, err, code) = told(&lanboot(&arguments).output().unwrap());
+        let (_, err, code) = printed(&lanboot(&arguments).output().unwrap());
         assert!(err.contains(expected) && err.lines().count() < 5 && code == 2, "{code} {err}");
     }
-    let (_, err, _) = told(&lanboot(&["--log", "loud"]).output().unwrap());
+    let (_, err, _) = printed(&lanboot(&["--log", "loud"]).output().unwrap());
     assert!(err.contains("expected error, warn, info, debug or trace"), "{err}");
 }
 
 #[test]
 fn version_and_help_are_answers() {
-    let (out, err, code) = told(&lanboot(&["--version"]).output().unwrap());
+    let (out, err, code) = printed(&lanboot(&["--version"]).output().unwrap());
     assert_eq!((out, err.as_str(), code), (format!("lanboot {}\n", env!("CARGO_PKG_VERSION")), "", 0));
-    let (out, err, code) = told(&lanboot(&["--help"]).output().unwrap());
+    let (out, err, code) = printed(&lanboot(&["--help"]).output().unwrap());
     assert_eq!((err.as_str(), code), ("", 0));
     for word in ["serve", "check", "probe", "demo", "--config", "--log", "/etc/lanboot/config.yaml"] {
         assert!(out.contains(word), "{out}");
@@ -382,15 +380,15 @@ fn r_11_without_a_command_the_help_is_printed_and_nothing_starts() {
     for arguments in [&[][..], &["--log", "debug"]] {
         // In the folder of a configuration that it would find.
         let output = lanboot(arguments).current_dir(lab.path()).output().unwrap();
-        let (out, err, code) = told(&output);
+        let (out, err, code) = printed(&output);
         assert_eq!((out.as_str(), code), ("", 2), "{arguments:?}: {err}");
         for word in ["Usage: lanboot", "serve", "check", "probe"] {
             assert!(err.contains(word), "{arguments:?}: {err}");
         }
     }
-    let (_, help, _) = told(&lanboot(&[]).output().unwrap());
+    let (_, help, _) = printed(&lanboot(&[]).output().unwrap());
     assert!(help.contains("Run the servers") && help.contains("--config"), "{help}");
-    assert_eq!(told(&lab.run(&[])).2, 2, "nor with --config");
+    assert_eq!(printed(&lab.run(&[])).2, 2, "nor with --config");
     assert!(!lab.path().join("state").exists(), "no server ran");
 }
 

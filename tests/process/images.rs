@@ -8,19 +8,13 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
-use support::lab::{self, Lab, lanboot};
+use support::lab::{self, Lab, lanboot, printed};
 use support::{cannot, need};
-
-/// The standard output, the standard error and the exit code of a run.
-fn told(output: &Output) -> (String, String, i32) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
-}
 
 /// A lab whose boot-images/ is empty.
 fn empty() -> (Lab, PathBuf) {
@@ -152,7 +146,7 @@ fn images_command(lab: &Lab, arguments: &[&str]) -> Command {
 }
 
 fn images(lab: &Lab, arguments: &[&str]) -> (String, String, i32) {
-    told(&images_command(lab, arguments).output().unwrap())
+    printed(&images_command(lab, arguments).output().unwrap())
 }
 
 #[test]
@@ -284,7 +278,7 @@ fn a_bomb_ends_at_the_limit_and_in_little_memory() {
     )
     .unwrap();
     let mut command = images_command(&lab, &["add", "memtest", "--deb", path.to_str().unwrap()]);
-    let (_, err, code) = told(&limited(&mut command, 512 << 20).output().unwrap());
+    let (_, err, code) = printed(&limited(&mut command, 512 << 20).output().unwrap());
     assert!(code == 1 && err.contains("unpacks to more than"), "{code}: {err}");
     assert!(files(&folder).is_empty());
 
@@ -298,7 +292,7 @@ fn a_bomb_ends_at_the_limit_and_in_little_memory() {
     )
     .unwrap();
     let mut command = images_command(&lab, &["add", "memtest", "--deb", path.to_str().unwrap()]);
-    let (_, err, code) = told(&limited(&mut command, 512 << 20).output().unwrap());
+    let (_, err, code) = printed(&limited(&mut command, 512 << 20).output().unwrap());
     assert!(code == 1 && err.contains("has no file"), "{code}: {err}");
 }
 
@@ -319,7 +313,7 @@ fn packages_come_by_apt_and_are_what_the_lists_say() {
     let server = tempfile::tempdir().unwrap();
     let config = repository(server.path(), &package, &hex(&package));
     let run = |arguments: &[&str]| {
-        told(&images_command(&lab, arguments).env("APT_CONFIG", &config).output().unwrap())
+        printed(&images_command(&lab, arguments).env("APT_CONFIG", &config).output().unwrap())
     };
     let (out, err, code) = run(&["add", "memtest"]);
     let stages = format!("lanboot images: package lists\nlanboot images: packages ({} B)\n", package.len());
@@ -398,7 +392,7 @@ fn real_packages_for_both_processors_come_from_the_distribution() {
     );
     // The loaders make copies from an old system unnecessary, and a check accepts them.
     fs::write(folder.join("boot.ipxe"), "#!ipxe\n").unwrap();
-    assert_eq!(told(&lab.run(&["check"])).2, 0);
+    assert_eq!(printed(&lab.run(&["check"])).2, 0);
 }
 
 #[test]
@@ -506,7 +500,7 @@ fn a_file_and_a_download_are_recorded_and_held_to_their_sum() {
         done.send(()).unwrap();
     });
     let run = |arguments: &[&str]| {
-        told(&images_command(&lab, arguments).env("no_proxy", "127.0.0.1").output().unwrap())
+        printed(&images_command(&lab, arguments).env("no_proxy", "127.0.0.1").output().unwrap())
     };
     let wrong = "0".repeat(64);
     let (_, err, code) = run(&["add", &url, "--sha256", &wrong]);
@@ -547,7 +541,7 @@ fn wrong_usage_and_missing_tools_say_what_to_do() {
     assert_eq!(images(&lab, &["add", "ipxe", "--arch", "sparc"]).2, 2);
     assert_eq!(images(&lab, &["add", "/none/x.efi"]).2, 1);
     let without = |arguments: &[&str]| {
-        told(&images_command(&lab, arguments).env("PATH", "/nonexistent").output().unwrap())
+        printed(&images_command(&lab, arguments).env("PATH", "/nonexistent").output().unwrap())
     };
     let (_, err, code) = without(&["add", "ipxe"]);
     assert!(code == 1 && err.contains("no apt-get on this system") && err.contains("--deb"), "{err}");
@@ -574,7 +568,7 @@ fn a_server_that_does_not_answer_is_named() {
     let gone = "deb [trusted=yes] http://127.0.0.1:9/debian ./\n";
     fs::write(server.path().join("sources.list"), gone).unwrap();
     let (_, err, code) =
-        told(&images_command(&lab, &["add", "memtest"]).env("APT_CONFIG", &config).output().unwrap());
+        printed(&images_command(&lab, &["add", "memtest"]).env("APT_CONFIG", &config).output().unwrap());
     assert!(code == 1 && err.contains("no package memtest86+") && err.contains("127.0.0.1"), "{err}");
     assert!(files(&folder).is_empty());
 }

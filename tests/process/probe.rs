@@ -12,7 +12,7 @@ use support::lab::{FILES, Lab, content, lanboot};
 use support::site::{ready_without_root, until};
 
 /// The probe's output with its errors at the end, and its exit code.
-fn told(output: &Output) -> (String, i32) {
+fn printed(output: &Output) -> (String, i32) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout) + &text(&output.stderr), output.status.code().expect("it ended by itself"))
 }
@@ -32,7 +32,7 @@ fn on_loopback(lab: &Lab, arguments: &[&str]) -> (String, i32) {
         }
     }
     all.extend(arguments);
-    told(&lanboot(&all).output().unwrap())
+    printed(&lanboot(&all).output().unwrap())
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn wrong_usage_is_2_and_an_interface_that_is_not_there_3() {
         (&["--interface", "nosuch0"], 3, "interface nosuch0 does not exist: this machine has "),
         (&["--interface", "lo"], 3, "lo is not Ethernet: ask a server there with --server"),
     ] {
-        let (out, code) = told(&lanboot(&[&["probe"], arguments].concat()).output().unwrap());
+        let (out, code) = printed(&lanboot(&[&["probe"], arguments].concat()).output().unwrap());
         assert_eq!(code, expected, "{arguments:?}: {out}");
         assert!(out.contains(text), "{arguments:?}: {out}");
     }
@@ -263,7 +263,7 @@ fn help_names_what_can_be_asked_and_needs_nothing() {
     if !ready_without_root("probe help", &[]) {
         return;
     }
-    let (out, code) = told(&Command::new(&*LANBOOT).args(["probe", "--help"]).output().unwrap());
+    let (out, code) = printed(&Command::new(&*LANBOOT).args(["probe", "--help"]).output().unwrap());
     assert_eq!(code, 0);
     for word in ["--interface", "--server", "relay agent", "--arch", "--count", "--rate", "CAP_NET_RAW"] {
         assert!(out.contains(word), "{word}: {out}");

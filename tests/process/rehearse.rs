@@ -67,7 +67,7 @@ fn rows(output: &Output) -> Vec<Value> {
 }
 
 /// `client: verdict, file file …` of each row.
-fn told(rows: &[Value]) -> Vec<String> {
+fn verdicts(rows: &[Value]) -> Vec<String> {
     let of = |row: &Value| {
         let files = row["loads"].as_array().unwrap().iter().map(|load| load["file"].as_str().unwrap());
         let text = |key: &str| row[key].as_str().unwrap().to_owned();
@@ -98,7 +98,7 @@ fn everybody_boots_in_both_modes() {
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let any = |what: &str| what.replace("MODE", name);
         assert_eq!(
-            told(&rows(&output)),
+            verdicts(&rows(&output)),
             [
                 any("any machine BIOS PXE bios MODE: boots undionly.kpxe boot.ipxe"),
                 any("any machine UEFI PXE uefi-x64 MODE: boots snponly.efi boot.ipxe"),
@@ -147,7 +147,7 @@ fn the_files_after_a_machines_own_loader_are_followed() {
     let output = lanboot(folder.path(), &["rehearse", "--json"]);
     let rows = rows(&output);
     assert_eq!(
-        told(&rows)[..3],
+        verdicts(&rows)[..3],
         [
             "node1 UEFI PXE uefi-x64 server: boots deb/shimx64.efi deb/grubx64.efi /grub/grub.cfg",
             "node1 iPXE uefi-x64 server: boots deb/shimx64.efi deb/grubx64.efi /grub/grub.cfg",
@@ -169,7 +169,7 @@ fn r_02_an_ipxe_in_rom_is_rehearsed_with_the_file_of_its_architecture() {
         let folder = lab(&files, &config(""));
         let ipxe = |folder: &Path| {
             let output = lanboot(folder, &["rehearse", "--json"]);
-            told(&rows(&output)).into_iter().filter(|line| line.contains(" iPXE ")).collect::<Vec<_>>()
+            verdicts(&rows(&output)).into_iter().filter(|line| line.contains(" iPXE ")).collect::<Vec<_>>()
         };
         let any = |what: &str| format!("any machine iPXE {}", what.replace("MODE", name));
         assert_eq!(
@@ -267,9 +267,9 @@ fn a_menu_is_answered_and_its_first_item_loaded_in_both_modes() {
         );
         let folder = lab(&["snponly.efi", "other.efi", "boot.ipxe"], &config);
         let output = lanboot(folder.path(), &["rehearse", "--json"]);
-        let told = told(&rows(&output));
+        let lines = verdicts(&rows(&output));
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert!(told[0].ends_with(": boots other.efi"), "{told:?}");
+        assert!(lines[0].ends_with(": boots other.efi"), "{lines:?}");
         fs::write(folder.path().join("config.yaml"), config.replace("timeout: 0", "timeout: off")).unwrap();
         let waiting = rows(&lanboot(folder.path(), &["rehearse", "--json"]));
         assert_eq!(waiting[0]["verdict"], "waits", "{mode}: {waiting:?}");

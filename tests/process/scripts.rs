@@ -166,8 +166,8 @@ fn r_48_a_template_error_names_file_line_variable_and_machine() {
     write(&lab, "ks.cfg.j2", "one\n");
     assert_eq!(fetch(&lab, &format!("{OWN}/ks.cfg")).unwrap(), "one\n", "mended without a restart");
     let (_, lines) = serving.terminate();
-    let told = lines.iter().filter(|line| line.contains("cannot render")).count();
-    assert_eq!(told, 1, "{lines:#?}");
+    let logged = lines.iter().filter(|line| line.contains("cannot render")).count();
+    assert_eq!(logged, 1, "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains("reason=template")), "{lines:#?}");
 }
 

@@ -149,8 +149,8 @@ fn garbage_is_dropped_with_a_reason_and_delays_no_client() {
     for reason in ["too_short", "bad_hlen", "not_a_request", "malformed"] {
         let ends = format!("reason={reason}");
         for begin in ["dropped(lo)", "dropped in all: "] {
-            let told = lines.iter().any(|line| line.contains(begin) && line.ends_with(&ends));
-            assert!(told, "no line with {begin} … {ends}");
+            let is_logged = lines.iter().any(|line| line.contains(begin) && line.ends_with(&ends));
+            assert!(is_logged, "no line with {begin} … {ends}");
         }
     }
     assert!(lines.iter().all(|line| !line.contains("reason=fault") && !line.contains("panicked")));
@@ -225,11 +225,12 @@ fn s_07_a_flood_fills_no_disk_and_hides_no_other_client() {
         after.split_whitespace().next().unwrap().parse().unwrap()
     };
     let shown = lines.iter().filter(|line| line.contains("dropped(") && line.ends_with("reason=too_short"));
-    let untold = lines.iter().filter(|line| line.contains("left out ") && line.ends_with("reason=too_short"));
+    let left_out =
+        lines.iter().filter(|line| line.contains("left out ") && line.ends_with("reason=too_short"));
     let total = lines.iter().find(|line| line.contains("dropped in all: ") && line.ends_with("too_short"));
     let counted = number("dropped in all: ", total.unwrap());
-    let told = shown.count() as u64 + untold.map(|line| number("left out ", line)).sum::<u64>();
-    assert_eq!(told, counted);
+    let found = shown.count() as u64 + left_out.map(|line| number("left out ", line)).sum::<u64>();
+    assert_eq!(found, counted);
 }
 
 #[test]

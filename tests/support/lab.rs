@@ -374,3 +374,9 @@ fn send(
         socket.send_to(payload, to).unwrap();
     }
 }
+
+/// The standard output, the standard error and the exit code of a run.
+pub fn printed(output: &Output) -> (String, String, i32) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().expect("it ended by itself"))
+}

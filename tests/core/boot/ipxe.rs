@@ -142,11 +142,11 @@ fn r_02_an_ipxe_that_loads_an_unknown_loader_again_and_again_gets_the_script() {
                 assert_eq!(boot(&mut world, 1, xid, UEFI_ROM), "boot.ipxe", "{mode}{yaml}");
                 world.pass(15);
             }
-            let told = world.events.iter().filter_map(|event| match event {
+            let warned = world.events.iter().filter_map(|event| match event {
                 Event::BootLoop { gets_script, .. } => Some(*gets_script),
                 _ => None,
             });
-            assert_eq!(told.collect::<Vec<_>>(), [true], "{mode}{yaml}");
+            assert_eq!(warned.collect::<Vec<_>>(), [true], "{mode}{yaml}");
             if name == "gone.efi" {
                 assert_eq!(boot(&mut world, 2, 1, UEFI_ROM), name, "another machine");
             }

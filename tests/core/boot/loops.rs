@@ -51,12 +51,12 @@ fn boot(world: &mut World, n: u8, xid: u32, options: Options<'_>) -> String {
 }
 
 /// The recorded loop events, in order. Each value says whether the event promised the script.
-fn told(world: &World) -> Vec<bool> {
-    let told = world.events.iter().filter_map(|event| match event {
+fn loops(world: &World) -> Vec<bool> {
+    let loops = world.events.iter().filter_map(|event| match event {
         Event::BootLoop { gets_script, .. } => Some(*gets_script),
         _ => None,
     });
-    told.collect()
+    loops.collect()
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn an_ipxe_that_does_not_say_so_is_handed_the_script_after_its_third_round() {
         assert_eq!(boot(&mut world, 1, xid, HIDDEN_IPXE), "snponly.efi", "round {xid}");
         world.pass(15);
     }
-    assert_eq!(told(&world), [true]);
+    assert_eq!(loops(&world), [true]);
     assert_eq!(boot(&mut world, 1, 9, HIDDEN_IPXE), "boot.ipxe");
     let rule = world.events.iter().rev().find_map(|event| match event {
         Event::Answered { message: Kind::Ack, file: Some((_, rule)), .. } => Some(rule.clone()),
@@ -82,7 +82,7 @@ fn an_ipxe_that_says_so_never_gets_the_loader() {
     let mut world = World::new(LAB);
     assert_eq!(boot(&mut world, 1, 1, UEFI), "snponly.efi");
     assert_eq!(boot(&mut world, 1, 2, IPXE), "boot.ipxe");
-    assert_eq!(told(&world), [false; 0]);
+    assert_eq!(loops(&world), [false; 0]);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn firmware_that_retries_keeps_its_loader_and_is_logged_rarely() {
         assert_eq!(boot(&mut world, 1, xid, UEFI), "snponly.efi");
         world.pass(30);
     }
-    assert_eq!(told(&world), [false, false], "in {rounds} rounds");
+    assert_eq!(loops(&world), [false, false], "in {rounds} rounds");
     let place = world.events.iter().position(|event| matches!(event, Event::BootLoop { .. })).unwrap();
     let Event::BootLoop { file, times, within, .. } = &world.events[place] else { unreachable!() };
     assert_eq!((&**file, *times, *within), ("snponly.efi", LOOP_COUNT, Duration::from_secs(60)));
@@ -107,7 +107,7 @@ fn a_script_that_chains_to_itself_is_reported() {
         assert_eq!(boot(&mut world, 1, xid, IPXE), "boot.ipxe");
         world.pass(20);
     }
-    assert_eq!(told(&world), [false]);
+    assert_eq!(loops(&world), [false]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_machine_whose_system_starts_may_be_booted_as_often_as_anybody_likes() {
         boot(&mut world, 1, 10 * round + 2, SYSTEM);
         world.pass(20);
     }
-    assert_eq!(told(&world), [false; 0]);
+    assert_eq!(loops(&world), [false; 0]);
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn requests_sent_again_and_slow_retries_are_no_loop() {
         boot(&mut world, 2, xid, UEFI);
         world.pass(LOOP_TIME.as_secs() / 2);
     }
-    assert_eq!(told(&world), [false; 0]);
+    assert_eq!(loops(&world), [false; 0]);
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn plain_bootp_that_loops_is_reported() {
         world.ask(&request);
         world.pass(30);
     }
-    assert_eq!(told(&world), [false]);
+    assert_eq!(loops(&world), [false]);
 }

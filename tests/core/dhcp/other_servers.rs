@@ -45,13 +45,13 @@ fn said(kind: Option<MessageType>, server: Ipv4Addr, address: Ipv4Addr) -> Messa
 }
 
 fn strangers(world: &World) -> Vec<(Kind, Ipv4Addr, Ipv4Addr, Option<MacAddr>)> {
-    let told = world.events.iter().filter_map(|event| match event {
+    let found = world.events.iter().filter_map(|event| match event {
         Event::RogueServer { message, address, server, from, .. } => {
             Some((*message, *address, *server, *from))
         }
         _ => None,
     });
-    told.collect()
+    found.collect()
 }
 
 fn loops(world: &World) -> usize {
@@ -128,7 +128,7 @@ fn a_request_for_an_unheard_offer_reveals_its_server() {
     assert_eq!(strangers(&world), [(Kind::Request, Ipv4Addr::UNSPECIFIED, OTHER, None)]);
     assert_eq!(world.send(&select(2, OTHER, CLIENT)).unwrap_err(), DropReason::OtherServer);
     world.hear(&said(Some(MessageType::Offer), OTHER, CLIENT), OTHER, OTHERS_MAC);
-    assert_eq!(strangers(&world).len(), 1, "one server, told of once");
+    assert_eq!(strangers(&world).len(), 1, "one server, reported once");
 }
 
 #[test]

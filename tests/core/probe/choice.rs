@@ -203,7 +203,7 @@ fn edk2_and_pxe21_2_2_1_offers_are_collected_for_4_s_and_one_that_says_all_wins(
         boot.ack(DHCP, with_file("all"));
         assert_eq!(boot.loads.as_deref(), Some("192.168.77.1:all"), "{firmware:?}");
         let offers = boot.said.iter().filter(|said| matches!(said, Progress::Offered(_))).count();
-        assert_eq!(offers, 3, "all of them are told");
+        assert_eq!(offers, 3, "all of them are reported");
     }
 }
 

@@ -58,13 +58,13 @@ fn uefi_http_boot_loads_ipxe_and_then_the_script_over_http_alone() {
     let mut server = site.serve(&config);
     let address = boot(&site.network, &site, Firmware::OvmfHttp, &mut server);
     assert_eq!(site.lease(MAC).map(|lease| lease.address), Some(address));
-    let told = server.drain();
+    let log = server.drain();
     for line in [
         "answered snponly.efi to 192.168.77.",
         "sent snponly.efi to 192.168.77.",
         "sent boot.ipxe to 192.168.77.",
     ] {
-        assert!(told.contains(line), "{line} is not in the log:\n{told}");
+        assert!(log.contains(line), "{line} is not in the log:\n{log}");
     }
 }
 

@@ -38,8 +38,8 @@ const CMDLINE: &str =
 fn assert_starts_linux(console: &mut Running, server: &mut Running) {
     let line = linux_booted(console, server);
     let read = format!("<{MAC}> <web> <two words>");
-    let told = format!("console=ttyS0 quiet who={MAC} role=web ds=nocloud;s=http://{SERVER}/$x ");
-    assert!(line.contains(&read) && line.contains(&told) && line.contains(" ---"), "{line}");
+    let appended = format!("console=ttyS0 quiet who={MAC} role=web ds=nocloud;s=http://{SERVER}/$x ");
+    assert!(line.contains(&read) && line.contains(&appended) && line.contains(" ---"), "{line}");
 }
 
 /// Waits until the console has shown each of `texts`, in this order. Linux must not start.
@@ -156,9 +156,9 @@ fn uefi_with_secure_boot_boots_shim_grub_and_linux_once_and_then_its_menu() {
     let disk = uefi_disk(&site);
     let disk: Vec<&str> = disk.iter().map(String::as_str).collect();
     let switch_on = || secure_machine(&site.network, MAC, site.folder.path(), &disk);
-    let told = config("arch: {uefi-x64: shimx64.efi}", "", "menu");
+    let settings = config("arch: {uefi-x64: shimx64.efi}", "", "menu");
     let menu = ["The local disk", "Debian's kernel", "Starting the local disk", DISK];
-    let screen = boots_linux_once(&site, &told, switch_on, &menu);
+    let screen = boots_linux_once(&site, &settings, switch_on, &menu);
     assert!(screen.contains("secureboot: Secure boot enabled"), "{screen}");
     // Secure Boot refuses an unsigned program.
     let mut server = site.serve(&site.configure(&config("arch: {uefi-x64: snponly.efi}", "", "menu")));

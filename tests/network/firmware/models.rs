@@ -139,7 +139,7 @@ const IPXE: [Case; 22] = [
     ("beside a proxy", beside_a_proxy),
     ("beside a proxy that wants port 4011", beside_a_proxy_on_4011),
     ("the DHCP server names a file too", the_server_names_a_file_too),
-    ("told that there is no proxy", told_of_no_proxy),
+    ("learns that there is no proxy", learns_of_no_proxy),
     ("a TFTP URL", tftp_url),
     ("a menu", menu),
     ("a menu whose server is silent", menu_without_answer),

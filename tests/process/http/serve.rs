@@ -53,14 +53,14 @@ fn curl_gets_files_by_every_spelling_and_the_log_tells_it() {
         assert!(got == content("snponly.efi"), "{path}: {} bytes", got.len());
     }
     assert_eq!(body(&lab, &[], "/empty"), b"");
-    let told = head(&lab, "/snponly.efi");
+    let headers = head(&lab, "/snponly.efi");
     for line in [
         "HTTP/1.1 200 OK",
         "Content-Length: 1048576",
         "Content-Type: application/efi",
         "Accept-Ranges: bytes",
     ] {
-        assert!(told.lines().any(|other| other == line), "{line} is not in {told}");
+        assert!(headers.lines().any(|other| other == line), "{line} is not in {headers}");
     }
     assert_eq!(status(&lab, &[], "/none"), "404");
     serving.wait_for(&format!("HTTP on 127.0.0.1:{} from ", lab.http));
@@ -108,9 +108,9 @@ fn a_file_of_5_gib_is_served_to_its_end() {
     large.seek(SeekFrom::Start((5 << 30) - 3)).unwrap();
     large.write_all(b"end").unwrap();
     let _serving = lab.serve(&["serve"]);
-    let told = head(&lab, "/large.iso");
-    assert!(told.contains("\r\nContent-Length: 5368709120\r\n"), "{told}");
-    assert!(told.contains("\r\nContent-Type: application/vnd.efi-iso\r\n"), "{told}");
+    let headers = head(&lab, "/large.iso");
+    assert!(headers.contains("\r\nContent-Length: 5368709120\r\n"), "{headers}");
+    assert!(headers.contains("\r\nContent-Type: application/vnd.efi-iso\r\n"), "{headers}");
     assert_eq!(body(&lab, &["-r", "-5"], "/large.iso"), b"\0\0end");
     let from = (5u64 << 30) - (8 << 20);
     let tail = body(&lab, &["-r", &format!("{from}-")], "/large.iso");

@@ -453,7 +453,11 @@ fn rfc1350_5_a_request_that_cannot_be_read_gets_error_4() {
         unanswered(&server, Unanswered::Malformed);
         let stranger = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).unwrap();
         stranger.send_to(requests[0], (Ipv4Addr::LOCALHOST, server.port)).unwrap();
-        assert_eq!(count(&stranger, Duration::from_millis(300)), 0, "who may not ask is told nothing");
+        assert_eq!(
+            count(&stranger, Duration::from_millis(300)),
+            0,
+            "a client that is not allowed gets no answer"
+        );
         unanswered(&server, Unanswered::NotAllowed);
     }
 }

@@ -124,10 +124,10 @@ fn t_04_utimeout_and_rollover_are_ignored() {
     let answer = granted(&server, &[b"utimeout", &nines, b"blksize", b"600", b"rollover", b"0"]);
     assert_eq!(answer.unwrap(), "blksize 600 ");
     assert_eq!(granted(&server, &[b"timeout", &nines]), None);
-    for (timeout, told) in
+    for (timeout, expected) in
         [("0", None), ("256", None), ("1", Some("timeout 1 ")), ("255", Some("timeout 255 "))]
     {
-        assert_eq!(granted(&server, &[b"timeout", timeout.as_bytes()]).as_deref(), told, "{timeout}");
+        assert_eq!(granted(&server, &[b"timeout", timeout.as_bytes()]).as_deref(), expected, "{timeout}");
     }
 }
 
@@ -170,9 +170,9 @@ fn t_09_a_block_size_is_granted_from_8_to_the_mtu_and_otherwise_left_out() {
     for wrong in ["0", "7", "65465", "-1", "abc", "99999999999999999999", "", " 512", "5 12", "0x200", "+"] {
         assert_eq!(granted(&server, &[b"blksize", wrong.as_bytes()]), None, "{wrong:?}");
     }
-    for (asked, told) in [("8", 8), ("512", 512), ("1468", 1468), ("1469", 1468), ("65464", 1468)] {
+    for (asked, expected) in [("8", 8), ("512", 512), ("1468", 1468), ("1469", 1468), ("65464", 1468)] {
         let answer = granted(&server, &[b"blksize", asked.as_bytes()]).unwrap();
-        assert_eq!(answer, format!("blksize {told} "));
+        assert_eq!(answer, format!("blksize {expected} "));
     }
 }
 
@@ -182,9 +182,9 @@ fn t_10_a_window_is_granted_from_1_to_64_blocks_and_1_mib() {
     for wrong in ["0", "65536", "-1", "", "abc", "18446744073709551616"] {
         assert_eq!(granted(&server, &[b"windowsize", wrong.as_bytes()]), None, "{wrong:?}");
     }
-    for (asked, told) in [("1", 1), ("64", 64), ("65", 64), ("65535", 64)] {
+    for (asked, expected) in [("1", 1), ("64", 64), ("65", 64), ("65535", 64)] {
         let answer = granted(&server, &[b"windowsize", asked.as_bytes()]).unwrap();
-        assert_eq!(answer, format!("windowsize {told} "));
+        assert_eq!(answer, format!("windowsize {expected} "));
     }
     let answer = granted(&server, &[b"windowsize", b"65535", b"blksize", b"65464"]).unwrap();
     let window: u32 = answer.trim().rsplit(' ').next().unwrap().parse().unwrap();
@@ -304,7 +304,9 @@ fn t_14_a_size_probe_is_logged_at_debug_and_leaves_no_descriptor() {
     let before = program.open_files();
     let options = Options { transfer_size: Some(0), block_size: Some(1468), ..Options::default() };
     let (socket, answer) = ask(program.port, &rrq("long", options).encode()).unwrap();
-    assert!(matches!(Packet::decode(&answer), Ok(Packet::OAck(told)) if told.transfer_size == Some(513)));
+    assert!(
+        matches!(Packet::decode(&answer), Ok(Packet::OAck(options)) if options.transfer_size == Some(513))
+    );
     assert!(program.open_files() > before);
     let began = Instant::now();
     let error = Packet::Error { code: ErrorCode::OPTIONS, message: b"User aborted the transfer" };
@@ -819,14 +821,14 @@ fn fetch_badly(address: SocketAddr, name: &str, window: u64) -> Vec<u8> {
     socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
     let options = Options { block_size: Some(1468), window_size: Some(window as u16), ..Options::default() };
     let request = rrq(name, options).encode();
-    let (mut bytes, mut number, mut told, mut begun) = (Vec::new(), 0_u64, false, false);
+    let (mut bytes, mut number, mut reported, mut begun) = (Vec::new(), 0_u64, false, false);
     let until = Instant::now() + Duration::from_secs(120);
     let mut buf = [0; 2000];
     socket.send(&request).unwrap();
     loop {
         assert!(Instant::now() < until, "at block {number}");
         let Ok(len) = socket.recv(&mut buf) else {
-            told = false;
+            reported = false;
             if begun {
                 ack(&socket, number);
             } else {
@@ -841,7 +843,7 @@ fn fetch_badly(address: SocketAddr, name: &str, window: u64) -> Vec<u8> {
             }
             Ok(Packet::Data { block, data }) if begun && block == (number + 1) as u16 => {
                 number += 1;
-                told = false;
+                reported = false;
                 bytes.extend_from_slice(data);
                 if data.len() < 1468 {
                     ack(&socket, number);
@@ -851,8 +853,8 @@ fn fetch_badly(address: SocketAddr, name: &str, window: u64) -> Vec<u8> {
                     ack(&socket, number);
                 }
             }
-            Ok(Packet::Data { .. }) if begun && !told => {
-                told = true;
+            Ok(Packet::Data { .. }) if begun && !reported => {
+                reported = true;
                 ack(&socket, number);
             }
             Ok(Packet::Data { .. } | Packet::OAck(_)) => {}

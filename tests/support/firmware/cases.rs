@@ -155,7 +155,7 @@ pub fn only_a_proxy(asked: &Asked, _: Ipv4Addr) -> Vec<Answer> {
     one(proxy(asked, Some(FILE)))
 }
 
-pub fn told_of_no_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
+pub fn learns_of_no_proxy(asked: &Asked, address: Ipv4Addr) -> Vec<Answer> {
     let server = Reply::plain(asked, address).file("from-dhcp").with(code::ETHERBOOT, &[176, 1, 1]);
     match asked.question {
         RequestKind::Discover => vec![proxy(asked, Some(FILE)).answer(), server.answer()],

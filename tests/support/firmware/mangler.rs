@@ -127,7 +127,7 @@ impl Mangler {
 
     /// The same with times, for failure messages.
     pub fn story(&self) -> String {
-        let line = |(at, event): &(Duration, Event)| format!("{:7.2} {}\n", at.as_secs_f64(), told(event));
+        let line = |(at, event): &(Duration, Event)| format!("{:7.2} {}\n", at.as_secs_f64(), text_of(event));
         self.events.lock().unwrap().iter().map(line).collect()
     }
 
@@ -153,7 +153,7 @@ impl Drop for Mangler {
     }
 }
 
-fn told(event: &Event) -> String {
+fn text_of(event: &Event) -> String {
     match event {
         Event::Asked { who: (mac, session), question, to, server, address } => {
             format!("{mac} {session} asks {to} {question:?}, server {server:?}, address {address:?}")

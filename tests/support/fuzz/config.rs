@@ -8,8 +8,8 @@ pub fn check(data: &[u8]) {
     if let Err(problems) = lanboot::config::load(&text) {
         assert!(!problems.is_empty());
         for problem in problems {
-            let told = problem.to_string();
-            assert!(!told.is_empty() && !told.contains('\x1b'), "{told:?}");
+            let text = problem.to_string();
+            assert!(!text.is_empty() && !text.contains('\x1b'), "{text:?}");
         }
     }
 }

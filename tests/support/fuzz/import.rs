@@ -44,8 +44,8 @@ fn is_sound(found: &Found, text: &[u8]) {
             let column = usize::try_from(problem.place.column).unwrap();
             let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
             assert!(line >= 1 && column >= 1 && column <= lines[line - 1].len() + 1, "{problem}");
-            let told = problem.to_string();
-            assert!(told.len() < 1000 && told.bytes().all(|byte| byte >= b' ' && byte != 0x7f), "{told:?}");
+            let text = problem.to_string();
+            assert!(text.len() < 1000 && text.bytes().all(|byte| byte >= b' ' && byte != 0x7f), "{text:?}");
         }
         Found::Entry(..) | Found::Ipv6 => {}
     }

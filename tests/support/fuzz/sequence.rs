@@ -372,9 +372,9 @@ impl World {
             for lease in promise.ended {
                 // The client asked for another address.
                 let own = |claim: &Claim| claim.client == promise.client;
-                for told in [&mut self.claims, &mut self.offers].into_iter().filter(|_| works) {
-                    if told.get(&lease.address).is_some_and(own) {
-                        told.remove(&lease.address);
+                for known in [&mut self.claims, &mut self.offers].into_iter().filter(|_| works) {
+                    if known.get(&lease.address).is_some_and(own) {
+                        known.remove(&lease.address);
                     }
                 }
                 self.outcomes.push_back((lease, works));

@@ -28,15 +28,15 @@ fn granted(asked: &Options, request: usize) {
             assert!(block + Limits::HEADERS <= mtu || asked.block_size.is_none());
             assert!((1..=64).contains(&window) && window <= u32::from(asked.window_size.unwrap_or(1)));
             assert!(window == 1 || window * block <= Limits::WINDOW_BYTES);
-            let Some(told) = granted.oack else { continue };
-            assert!(told.block_size.is_none_or(|told| u32::from(told) == block));
-            assert!(told.window_size.is_none_or(|told| u32::from(told) == window));
-            assert!(told.block_size.is_none() || asked.block_size.is_some(), "not asked for");
-            assert!(told.window_size.is_none() || asked.window_size.is_some(), "not asked for");
-            assert!(told.transfer_size.is_none() || asked.transfer_size.is_some(), "not asked for");
-            assert!(told.timeout.is_none() || told.timeout == asked.timeout, "it may not be changed");
+            let Some(oack) = granted.oack else { continue };
+            assert!(oack.block_size.is_none_or(|size| u32::from(size) == block));
+            assert!(oack.window_size.is_none_or(|size| u32::from(size) == window));
+            assert!(oack.block_size.is_none() || asked.block_size.is_some(), "not asked for");
+            assert!(oack.window_size.is_none() || asked.window_size.is_some(), "not asked for");
+            assert!(oack.transfer_size.is_none() || asked.transfer_size.is_some(), "not asked for");
+            assert!(oack.timeout.is_none() || oack.timeout == asked.timeout, "it may not be changed");
             // The size may need twenty digits where the request had one.
-            assert!(Packet::OAck(told).encode().len() <= request + 20, "an answer larger than the request");
+            assert!(Packet::OAck(oack).encode().len() <= request + 20, "an answer larger than the request");
         }
     }
 }

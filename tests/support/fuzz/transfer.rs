@@ -35,7 +35,7 @@ struct Client {
     /// Blocks received since the last ACK.
     unacknowledged: u64,
     /// Whether it has reported the gap. If `noisy`, it reports the gap again for each unexpected block.
-    told: bool,
+    reported: bool,
     noisy: bool,
 }
 
@@ -278,7 +278,7 @@ impl Talk {
     fn client_waits_in_vain(&mut self) {
         if self.client.accepted && (self.client.have > 0 || self.granted.oack.is_some()) {
             self.client.unacknowledged = 0;
-            self.client.told = false;
+            self.client.reported = false;
             self.up.push_back(self.client.have as u16);
         }
     }
@@ -336,14 +336,14 @@ impl Client {
             return None;
         }
         if number as u16 != (self.have + 1) as u16 || self.have == last {
-            let again = self.noisy || !self.told || self.have == last;
-            self.told = true;
+            let again = self.noisy || !self.reported || self.have == last;
+            self.reported = true;
             self.unacknowledged = 0;
             return again.then_some(self.have as u16);
         }
         assert_eq!(number, self.have + 1, "the file is what it was");
         self.have = number;
-        self.told = false;
+        self.reported = false;
         self.unacknowledged += 1;
         if self.unacknowledged < window && self.have < last {
             return None;
