@@ -84,6 +84,8 @@ pub struct Exchange {
     pub requests: u16,
     pub acked: u16,
     pub last_request: Timestamp,
+    /// The time between the last two REQUESTs.
+    pub request_gap: u64,
     /// Another server's offer that was heard.
     pub heard_offer: Option<Ipv4Addr>,
     /// Whether another server named a boot file.

@@ -14,6 +14,7 @@ impl Journeys {
     pub fn lost(&mut self, record: &Record) -> usize {
         let mut open = 0_usize;
         for machine in self.machines.values_mut() {
+            machine.queued = None;
             let Some(boot) = machine.boots.front_mut().filter(|boot| is_open(boot)) else { continue };
             boot.push(record);
             boot.evidence.miss();

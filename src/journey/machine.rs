@@ -178,9 +178,9 @@ impl Machine {
         let Some(boot) = self.boots.front() else { return self.begin(at, changes) };
         let e = &boot.evidence;
         if boot.result == BootResult::Stuck {
-            let is_retry = e.is_asking()
-                && (e.exchange.xid == xid || (secs > e.exchange.secs && !e.exchange.is_ipxe))
-                && at.since(e.exchange.last) < LAST_CHANCE;
+            let is_same = e.exchange.xid == xid && (e.is_asking() || e.step == Step::Named);
+            let is_later = e.is_asking() && secs > e.exchange.secs && !e.exchange.is_ipxe;
+            let is_retry = (is_same || is_later) && at.since(e.exchange.last) < LAST_CHANCE;
             if !is_retry {
                 self.begin(at, changes);
             }
@@ -202,6 +202,7 @@ impl Machine {
             Step::Loaded | Step::Scripted | Step::Kernel | Step::Initrd => {
                 self.judge(Some(again), site, at, changes);
             }
+            Step::Unseen if e.exchange.xid == xid && again < observe::OVERTAKEN => {}
             Step::System | Step::Unseen => {
                 if let Some(boot) = self.boots.front_mut() {
                     boot.end(None, at);

@@ -17,6 +17,8 @@ pub const AFTER_INITRD: Duration = Duration::from_secs(60);
 pub const GRACE: Duration = Duration::from_secs(4);
 /// The time until firmware asks again for the first time (EDK2 `Dhcp4Io.c`, PXE 2.1 section 2.2.5).
 const FIRST_RETRY: u64 = 4_000;
+/// `secs` of the last DISCOVER of firmware before a link that was down counts as the reason why none was heard.
+const MAX_UNHEARD_SECS: u16 = 20;
 /// The longest pause of firmware between two DISCOVERs.
 const LAST_RETRY: u64 = 32_000;
 /// Number of DISCOVERs after which further ones are not waited for: three answered ones led to no REQUEST.
@@ -52,12 +54,15 @@ fn of_step(evidence: &Evidence) -> Option<Timestamp> {
         Step::Asked => match exchange.chosen {
             Some((_, at)) => Some(at.after(if exchange.heard_ack { GRACE } else { USUAL })),
             None if exchange.discovers >= ENOUGH_DISCOVERS => Some(exchange.last.after(USUAL)),
-            None => Some(exchange.last.after(Duration::from_millis(next_retry(exchange.gap)) + USUAL)),
+            None => Some(next_discover(evidence)),
         },
-        Step::Requested if exchange.requests > 1 => Some(exchange.last_request.after(USUAL)),
-        Step::Requested => Some(exchange.last_request.after(Duration::from_millis(FIRST_RETRY) + USUAL)),
+        Step::Requested => Some(next_request(evidence)),
         Step::Named if evidence.asked_4011 > 0 => Some(evidence.asked_4011_at.after(USUAL)),
         Step::Named if evidence.exchange.is_ipxe => after(AFTER_IPXE_ACK),
+        // A BOOTP client whose reply was lost has no other retry.
+        Step::Named if exchange.is_bootp => Some(next_discover(evidence)),
+        // The ACK may have been lost, as the one before.
+        Step::Named if exchange.requests > 1 => after(USUAL).map(|usual| usual.max(next_request(evidence))),
         Step::Named | Step::Loaded => after(USUAL),
         Step::Scripted | Step::Kernel => after(AFTER_SCRIPT),
         Step::Initrd => after(AFTER_INITRD),
@@ -65,7 +70,25 @@ fn of_step(evidence: &Evidence) -> Option<Timestamp> {
     }
 }
 
-/// The time to the next DISCOVER, in milliseconds, after a pause of `gap`: firmware doubles its pauses.
+/// The time at which the next DISCOVER or BOOTREQUEST is overdue.
+fn next_discover(evidence: &Evidence) -> Timestamp {
+    let exchange = &evidence.exchange;
+    let after_secs = u64::from(exchange.secs).saturating_mul(1000).saturating_add(FIRST_RETRY);
+    let retry = match exchange.gap {
+        // The ones before were not heard: firmware asks 0, 4, 12 and 28 s after its start.
+        0 if !exchange.is_ipxe && exchange.secs <= MAX_UNHEARD_SECS => after_secs,
+        gap => next_retry(gap),
+    };
+    exchange.last.after(Duration::from_millis(retry) + USUAL)
+}
+
+/// The time at which the next REQUEST is overdue.
+fn next_request(evidence: &Evidence) -> Timestamp {
+    let exchange = &evidence.exchange;
+    exchange.last_request.after(Duration::from_millis(next_retry(exchange.request_gap)) + USUAL)
+}
+
+/// The time to the next DISCOVER or REQUEST, in milliseconds, after a pause of `gap`: firmware doubles its pauses.
 fn next_retry(gap: u64) -> u64 {
     match gap {
         0 => FIRST_RETRY,

@@ -14,6 +14,16 @@ use crate::types::Timestamp;
 /// An ACK that comes later than this is later than the first retry of firmware.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// A message that comes sooner than this after the same one is a copy of it, and no retry.
+const COPY: Duration = Duration::from_millis(250);
+
+/// Time for which a packet may be under way longer than a later one.
+pub(in crate::journey) const OVERTAKEN: Duration = Duration::from_secs(1);
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Takes a DHCP record into the facts of `boot`. Returns whether it shows that the boot goes on.
 pub(super) fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site: &Site) -> bool {
     let at = record.at;
@@ -35,7 +45,10 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>
         }
         Event::Heard { message, server, names_file, .. } => heard(boot, *message, *server, *names_file, at),
         Event::Dropped { reason, client: Some(_) } => dropped(boot, *reason, speaker, at),
-        Event::NoFileForArchitecture { .. } if !boot.evidence.exchange.is_ipxe => {
+        // A Raspberry Pi loads files of fixed names.
+        Event::NoFileForArchitecture { client }
+            if !boot.evidence.exchange.is_ipxe && !client.firmware.is_raspberry_pi() =>
+        {
             boot.evidence.meet(Obstacle::NoFile, at);
             false
         }
@@ -111,10 +124,8 @@ fn received(
             discover(e, (message, details, speaker), at)
         }
         Message::Request => {
-            let x = &mut e.exchange;
-            x.requests = x.requests.saturating_add(1);
-            x.asked_server = details.server;
-            x.last_request = at;
+            e.exchange.asked_server = details.server;
+            requests(&mut e.exchange, at);
             if matches!(e.step, Step::Asked) {
                 e.reach(Step::Requested, at);
             }
@@ -123,6 +134,17 @@ fn received(
         }
         _ => false,
     }
+}
+
+/// Counts a REQUEST.
+fn requests(x: &mut Exchange, at: Timestamp) {
+    let gap = at.since(x.last_request);
+    if x.requests > 0 && gap < COPY {
+        return;
+    }
+    x.request_gap = if x.requests == 0 { 0 } else { millis(gap) };
+    x.requests = x.requests.saturating_add(1);
+    x.last_request = at;
 }
 
 /// A DISCOVER or BOOTREQUEST: a retry, or the first of a new exchange. Returns whether it shows that a loader runs.
@@ -140,10 +162,17 @@ fn discover(
     }
     if is_retry {
         let x = &mut e.exchange;
-        x.gap = u64::try_from(at.since(x.last).as_millis()).unwrap_or(u64::MAX);
+        let gap = at.since(x.last);
+        if gap < COPY && x.xid == details.xid {
+            return false;
+        }
+        x.gap = millis(gap);
         x.discovers = x.discovers.saturating_add(1);
         (x.xid, x.secs, x.last) = (details.xid, details.secs, at);
         e.reach(Step::Asked, at);
+        return false;
+    }
+    if is_late_copy(e, details, at) {
         return false;
     }
     let goes_on = by_loader || !e.is_asking();
@@ -163,6 +192,13 @@ fn discover(
     e.transfers.clear();
     e.reach(if keeps_step { Step::Scripted } else { Step::Asked }, at);
     goes_on && by_loader
+}
+
+/// Whether a DISCOVER arrives after the ACK that it led to: a later packet overtook it.
+fn is_late_copy(e: &Evidence, details: &Details, at: Timestamp) -> bool {
+    let x = &e.exchange;
+    let is_same = x.discovers > 0 && x.xid == details.xid && details.secs <= x.secs;
+    is_same && matches!(e.step, Step::Named | Step::Unseen) && at.since(e.step_at) < OVERTAKEN
 }
 
 fn answered(
@@ -286,7 +322,8 @@ fn took_other(e: &mut Evidence, server: Ipv4Addr, at: Timestamp) {
 
 fn dropped(boot: &mut Boot, reason: DropReason, speaker: Option<Speaker>, at: Timestamp) -> bool {
     if speaker == Some(Speaker::System) {
-        return reason == DropReason::NotNetboot && on_system(boot, at);
+        let is_for_other = matches!(reason, DropReason::NotNetboot | DropReason::ProxyOnly);
+        return is_for_other && on_system(boot, at);
     }
     let e = &mut boot.evidence;
     match reason {
@@ -302,6 +339,7 @@ fn dropped(boot: &mut Boot, reason: DropReason, speaker: Option<Speaker>, at: Ti
         }
         // The REQUEST for another server's address.
         DropReason::ProxyOnly => {
+            requests(&mut e.exchange, at);
             let server = e.exchange.heard_offer.unwrap_or(Ipv4Addr::UNSPECIFIED);
             took_other(e, server, at);
             return true;

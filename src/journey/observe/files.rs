@@ -8,8 +8,8 @@ use crate::journey::evidence::{
     Evidence, LoaderRun, MAX_TRANSFERS, MissingKind, Obstacle, OpenTransfer, Step,
 };
 use crate::journey::file_role::{FileRole, is_optional, is_same, role};
-use crate::journey::site::Site;
-use crate::types::Timestamp;
+use crate::journey::site::{Program, Site};
+use crate::types::{Firmware, Timestamp};
 
 /// Files of this size after the script are what a system is made of, such as the image of Windows PE.
 const LARGE: u64 = 16 << 20;
@@ -176,9 +176,11 @@ fn whole(boot: &mut Boot, file: &str, bytes: u64, site: &Site, at: Timestamp) {
         // Modules that a loader loads after its script are parts of it.
         FileRole::Loader if e.step >= Step::Scripted && !is_named(e, file) => {}
         FileRole::Loader => {
+            // A terminal or a switch runs its image and says nothing more.
+            let runs_unseen = e.firmware == Some(Firmware::Bootp) && site.program(file) == Program::Other;
             loaded(e, &name, at);
             boot.loaded(&name);
-            boot.reach(Step::Loaded, at);
+            boot.reach(if runs_unseen { Step::Unseen } else { Step::Loaded }, at);
         }
         FileRole::Script if e.step < Step::Kernel => {
             e.script = Some(Arc::clone(&name));

@@ -13,6 +13,7 @@ use crate::journey::evidence::{Obstacle, Step};
 use crate::journey::file_role::{FileRole, role};
 use crate::journey::site::Site;
 
+pub(super) use dhcp::OVERTAKEN;
 pub use speaker::{Speaker, is_of_system, speaker};
 
 /// Takes `record` into the facts of `boot`. Returns whether it shows that the boot goes on.
