@@ -43,6 +43,10 @@ pub struct Lab {
     /// Every verdict that was given, even if it was withdrawn.
     pub causes: Vec<String>,
     pub n: u8,
+    /// The first bytes of the machine's MAC.
+    pub oui: [u8; 3],
+    /// The relay agent that passes the messages on.
+    pub relay: Option<Ipv4Addr>,
     port: u16,
     xid: u32,
     seen: usize,
@@ -64,6 +68,8 @@ impl Lab {
             changes: vec![],
             causes: vec![],
             n: 1,
+            oui: [2, 0, 0],
+            relay: None,
             port: 2000,
             xid: 100,
             seen: 0,
@@ -79,7 +85,22 @@ impl Lab {
     }
 
     pub fn mac(&self) -> MacAddr {
-        MacAddr([2, 0, 0, 0, 0, self.n])
+        let [a, b, c] = self.oui;
+        MacAddr([a, b, c, 0, 0, self.n])
+    }
+
+    /// `message` as this machine sends it, and as its relay agent passes it on.
+    fn sent(&mut self, mut message: Message) -> Message {
+        message.chaddr[..3].copy_from_slice(&self.oui);
+        self.world.arrival.source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
+        self.world.arrival.destination = Ipv4Addr::BROADCAST;
+        self.world.arrival.boot_service = false;
+        if let Some(relay) = self.relay {
+            (message.giaddr, message.hops) = (relay, 1);
+            self.world.arrival.source = SocketAddrV4::new(relay, 67);
+            self.world.arrival.destination = SERVER;
+        }
+        message
     }
 
     /// The content of a loader.
@@ -146,7 +167,15 @@ impl Lab {
     pub fn discover(&mut self, options: &[(u8, &[u8])], secs: u16) -> Option<Answer> {
         let mut message = message(self.n, MessageType::Discover, options);
         (message.xid, message.secs) = (self.xid, secs);
-        self.world.arrival.boot_service = false;
+        let message = self.sent(message);
+        self.send(&message)
+    }
+
+    /// A BOOTREQUEST without a message type.
+    pub fn bootp(&mut self, secs: u16) -> Option<Answer> {
+        let mut message = bootp(self.n);
+        (message.xid, message.secs) = (self.xid, secs);
+        let message = self.sent(message);
         self.send(&message)
     }
 
@@ -160,7 +189,7 @@ impl Lab {
         message.options.push(code::SERVER_IDENTIFIER, &server.octets());
         message.options.push(code::REQUESTED_ADDRESS, &address.octets());
         message.xid = self.xid;
-        self.world.arrival.boot_service = false;
+        let message = self.sent(message);
         self.send(&message)
     }
 
@@ -175,6 +204,7 @@ impl Lab {
     /// The other server's message is heard.
     pub fn other(&mut self, kind: MessageType, file: Option<&str>) {
         let mut message = message(self.n, kind, &[]);
+        message.chaddr[..3].copy_from_slice(&self.oui);
         message.op = lanboot::wire::dhcp::BOOTREPLY;
         message.yiaddr = Ipv4Addr::new(192, 168, 77, 200);
         message.options.push(code::SERVER_IDENTIFIER, &OTHER.octets());
@@ -216,6 +246,24 @@ impl Lab {
     pub fn tftp_starts(&mut self, file: &str, size: u64, blksize: u16) {
         self.port += 1;
         let (file, peer) = (file.to_owned(), self.peer());
+        self.event(Event::TftpStarted { file, peer, size, blksize, options: blksize != 512 });
+    }
+
+    /// The client sends its request again, from the same port.
+    pub fn tftp_starts_again(&mut self, file: &str, size: u64, blksize: u16) {
+        let (stop, took) = (TransferStop::Replaced, Duration::from_secs(1));
+        let (name, peer, rejected_blksize) = (file.to_owned(), self.peer(), None);
+        self.event(Event::TftpStopped {
+            file: name,
+            peer,
+            bytes: 0,
+            size,
+            took,
+            resent: 1,
+            stop,
+            rejected_blksize,
+        });
+        let file = file.to_owned();
         self.event(Event::TftpStarted { file, peer, size, blksize, options: blksize != 512 });
     }
 

@@ -1,6 +1,7 @@
 //! Journeys: conversations through the real engine in virtual time, each of which ends in exactly one verdict, or in
 //! none.
 
+mod attribution;
 mod good;
 mod lab;
 mod limits;
