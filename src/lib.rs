@@ -17,7 +17,7 @@
 //! | [`probe`] | a network-boot client, and models of firmware | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`import`] | other servers' configurations → config.yaml | types, wire, config |
-//! | [`store`] | durable leases | types, event, lease, dhcp, config |
+//! | [`store`] | durable leases and boots | types, event, lease, journey, dhcp, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
 //! | [`record`] | events → log lines, counters and subscribers | types, event, store |

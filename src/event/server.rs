@@ -66,6 +66,14 @@ named! {
         UploadsFull = "uploads_full",
         /// Records were lost before the journeys took them in, because their queue was full.
         RecordsLost = "records_lost",
+        /// The server did not run for a while. Only timelines of boots have it.
+        Restarted = "restarted",
+        /// Boots cannot be stored. They are followed in memory.
+        JourneysNotStored = "journeys_not_stored",
+        /// Boots are stored again.
+        JourneysStored = "journeys_stored",
+        /// Some stored boots could not be read.
+        JourneysDamaged = "journeys_damaged",
     }
 }
 

@@ -41,6 +41,10 @@ pub struct Machine {
     pub(super) queued: Option<Timestamp>,
     /// The UUID under which it is among the machines whose loader has not spoken yet.
     pub(super) loading_as: Option<Uuid>,
+    /// Whether it changed since its rows were stored.
+    pub(super) is_unsaved: bool,
+    /// The start of the newest boot that is stored.
+    pub(super) saved: Option<Timestamp>,
 }
 
 /// A change of the newest boot.
@@ -69,6 +73,8 @@ impl Machine {
             deadline: None,
             queued: None,
             loading_as: None,
+            is_unsaved: false,
+            saved: None,
         }
     }
 

@@ -9,13 +9,16 @@ pub mod file_role;
 mod lost;
 pub mod machine;
 mod observe;
+mod restore;
 pub mod rules;
 pub mod silence;
 pub mod site;
 pub mod state;
+pub mod stored;
+mod unsaved;
 pub mod verdict;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::event::{Event, Message, Record};
@@ -26,6 +29,8 @@ use machine::{Change, Machine};
 use observe::Speaker;
 use site::Site;
 use verdict::Verdict;
+
+pub use unsaved::ChangedRows;
 
 /// Number of machines that are kept. Those that were seen longest ago are forgotten first.
 pub const MAX_MACHINES: usize = 10_000;
@@ -49,6 +54,8 @@ pub struct Journeys {
     deadlines: BTreeSet<(Timestamp, MacAddr)>,
     /// Records since the last check of the size.
     unchecked: u32,
+    /// The machines that changed since their rows were stored, each once.
+    unsaved: VecDeque<MacAddr>,
 }
 
 /// A change of a machine's newest boots.
@@ -88,6 +95,7 @@ impl Journeys {
         let machine = self.machines.entry(mac).or_insert_with(|| Machine::new(mac));
         let mut changes = Vec::new();
         machine.record(record, &self.site, &mut changes);
+        machine.wait_to_be_stored(&mut self.unsaved);
         self.settle(mac, changes, &mut out);
         self.unchecked = self.unchecked.saturating_add(1);
         if self.unchecked >= CHECK_EVERY {
@@ -152,12 +160,6 @@ impl Journeys {
         state.or_else(|| machine.boots.front()?.verdict.clone())
     }
 
-    /// Takes in a machine of an earlier run.
-    pub fn restore(&mut self, machine: Machine) {
-        self.make_room(machine.mac);
-        self.machines.insert(machine.mac, machine);
-    }
-
     /// Keeps the table of deadlines, and says which boots changed.
     fn settle(&mut self, mac: MacAddr, changes: Vec<Change>, out: &mut Vec<Changed>) {
         let Some(machine) = self.machines.get_mut(&mac) else { return };
@@ -179,6 +181,7 @@ impl Journeys {
         if changes.is_empty() {
             return;
         }
+        machine.wait_to_be_stored(&mut self.unsaved);
         let mut ids = machine.boots.iter().map(|boot| boot.id);
         let newest = ids.next();
         let began = changes.contains(&Change::Began);
@@ -223,6 +226,7 @@ impl Journeys {
                 self.loading.remove(&uuid);
             }
         }
+        self.unsaved.retain(|mac| self.machines.contains_key(mac));
     }
 
     /// The approximate number of bytes of all boots.

@@ -72,7 +72,9 @@ fn level_of_fact(fact: ServerFact) -> Level {
         | ServerFact::ServiceChanged
         | ServerFact::Reloaded
         | ServerFact::ChangeMade
-        | ServerFact::ImagesBack => Level::INFO,
+        | ServerFact::ImagesBack
+        | ServerFact::Restarted
+        | ServerFact::JourneysStored => Level::INFO,
         ServerFact::StoreSlow
         | ServerFact::StoreReopened
         | ServerFact::ReserveUsed
@@ -88,6 +90,8 @@ fn level_of_fact(fact: ServerFact) -> Level {
         | ServerFact::NoTransferSocket
         | ServerFact::ImagesUnreachable
         | ServerFact::UploadsFull
-        | ServerFact::RecordsLost => Level::WARN,
+        | ServerFact::RecordsLost
+        | ServerFact::JourneysNotStored
+        | ServerFact::JourneysDamaged => Level::WARN,
     }
 }

@@ -4,18 +4,20 @@
 use std::any::Any;
 use std::convert::Infallible;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::nice;
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::sleep;
 
 use crate::api::handles::Api;
 use crate::event::ServerFact;
 use crate::record::Recorder;
 use crate::server::journey;
+use crate::server::journey_keeper::Kept;
 
 /// By how much the thread is nicer than the threads that answer machines. They go first when there is more to do than
 /// processor time, and the queues of the records bridge that.
@@ -31,18 +33,21 @@ pub(super) struct Followers {
 }
 
 impl Followers {
-    /// Starts to follow the records of `api`.
+    /// Starts to follow the records of `api`. `kept` are the boots of earlier runs.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn start(api: Api) -> io::Result<Followers> {
+    pub(super) fn start(api: Api, kept: Option<Receiver<Kept>>) -> io::Result<Followers> {
         let runtime = Builder::new_current_thread().enable_time().build()?;
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let work = move || {
             // On Linux this is about the calling thread. A sandbox may forbid it, and then all threads are equal.
             let _ = nice(NICE);
             let (journeys, feed) = (api.clone(), api.clone());
-            let journeys = move || journeys_of(journeys.clone());
+            // They are taken in once, also if the journeys begin again.
+            let kept = Mutex::new(kept);
+            let take = move || kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let journeys = move || journeys_of(journeys.clone(), take());
             let feed = move || feed_of(feed.clone());
             runtime.block_on(async {
                 tokio::select! {
@@ -67,8 +72,8 @@ impl Drop for Followers {
     }
 }
 
-async fn journeys_of(api: Api) -> Infallible {
-    journey::follow(&api).await
+async fn journeys_of(api: Api, kept: Option<Receiver<Kept>>) -> Infallible {
+    journey::follow(&api, kept).await
 }
 
 async fn feed_of(api: Api) -> Infallible {

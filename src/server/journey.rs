@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
@@ -22,6 +23,8 @@ use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles};
 use crate::journey::verdict::escaped;
 use crate::net::snapshot::Snapshot;
 use crate::record::{Reader, Recorder};
+use crate::server::journey_keeper::Kept;
+use crate::store::journeys::KeptMachine;
 use crate::types::{FileKind, MachineId};
 
 /// Maximum number of records that wait to be taken in.
@@ -97,8 +100,8 @@ impl Losses {
     }
 }
 
-/// Follows the records forever.
-pub async fn follow(api: &Api) -> Infallible {
+/// Follows the records forever. The boots of earlier runs come from `kept` first.
+pub async fn follow(api: &Api, kept: Option<oneshot::Receiver<Kept>>) -> Infallible {
     let records = api.recorder.subscribe(MAX_WAITING);
     let mut now = api.now.clone();
     let mut files = api.files.get().cloned();
@@ -107,6 +110,17 @@ pub async fn follow(api: &Api) -> Infallible {
     let mut losses = Losses::default();
     let mut images = snapshot.config.images.clone();
     api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
+    if let Some(kept) = kept {
+        // Records of this run wait in the queue.
+        let Kept { machines, is_new } = kept.await.unwrap_or_default();
+        let now = api.recorder.now();
+        for KeptMachine { mac, machine, boots } in machines {
+            api.journeys.lock().restore(mac, machine, boots, now);
+        }
+        if is_new {
+            api.journeys.lock().nothing_stored();
+        }
+    }
     loop {
         if now.has_changed().unwrap_or(false) {
             files = api.files.get().cloned();

@@ -9,6 +9,7 @@ pub mod drain;
 mod followers;
 pub mod http;
 mod journey;
+mod journey_keeper;
 pub mod notify;
 pub mod reload;
 mod statistics;
@@ -36,10 +37,12 @@ use crate::record::Recorder;
 use crate::server::dhcp::running::{Dhcp, Parts, Ready};
 use crate::server::drain::Serving;
 use crate::server::followers::Followers;
+use crate::server::journey_keeper::Keeper;
 use crate::server::reload::Source;
 use crate::server::tftp::Transfers;
 use crate::server::watch::Watch;
 use crate::server::web::control::Control;
+use crate::store::LeaseStorage;
 
 /// A server with all its sockets bound and its leases loaded, ready to run.
 #[derive(Debug)]
@@ -106,6 +109,7 @@ impl Server {
             Some(bound) => Some(http::threads::Threads::start(bound)?),
             None => None,
         };
+        let is_stored = self.parts.storage == LeaseStorage::OnDisk;
         let (watch, recorder, commands) = (self.watch, self.recorder, self.parts.commands.clone());
         let (faults, mut fault) = unbounded_channel();
         let mut dhcp = Dhcp::new(self.parts, faults);
@@ -116,7 +120,8 @@ impl Server {
         let web = web.map(|bound| bound.start(certificate));
         let syslog = Some(syslog::Syslog::start(self.syslog, &dhcp.parts)?);
         let mut serving = Serving { dhcp, http, tftp, web, syslog, closing: Vec::new() };
-        let _followers = Followers::start(self.api)?;
+        let (keeper, kept) = is_stored.then(|| Keeper::start(&self.api)).flatten().unzip();
+        let followers = Followers::start(self.api, kept)?;
         let control = self.control.map(|control| tokio::spawn(control.serve()));
         tokio::select! {
             () = stop => {}
@@ -137,6 +142,10 @@ impl Server {
         tokio::select! {
             () = ended => {}
             never = recorder.follow_left_out() => match never {},
+        }
+        drop(followers);
+        if let Some(keeper) = keeper {
+            let _ = spawn_blocking(move || keeper.stop()).await;
         }
         recorder.log_left_out();
         for (reason, count) in recorder.drops() {

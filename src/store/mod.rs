@@ -8,6 +8,7 @@ mod files;
 mod findings;
 mod folder;
 mod integrity;
+pub mod journeys;
 mod lease_store;
 mod lock;
 mod memory;

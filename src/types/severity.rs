@@ -18,6 +18,11 @@ impl Severity {
         Severity(priority & 7)
     }
 
+    /// The number of RFC 5424.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
     pub fn name(self) -> &'static str {
         match self.0 {
             0 => "emerg",

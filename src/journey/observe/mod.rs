@@ -84,6 +84,11 @@ pub fn begins_boot(event: &Event, site: &Site) -> bool {
     matches!(role(file, None, site), FileRole::Loader | FileRole::Script)
 }
 
+/// Whether this is a DISCOVER or BOOTREQUEST.
+pub fn asks(event: &Event) -> bool {
+    matches!(event, Event::Received { message: Message::Discover | Message::BootpRequest, .. })
+}
+
 /// The transaction id of a received message.
 pub fn xid(record: &Record) -> Option<u32> {
     match &record.event {

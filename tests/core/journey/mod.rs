@@ -3,6 +3,7 @@
 
 mod attribution;
 mod good;
+mod kept;
 mod lab;
 mod limits;
 mod lost;

@@ -1,4 +1,5 @@
-//! Leases on disk.
+//! Leases and boots on disk.
 
 mod contract;
 mod damage;
+mod journeys;

@@ -1,0 +1,18 @@
+//! The boots of machines over restarts: one SQLite database, `journeys.db` in the state folder, beside the leases and
+//! independent of them. `server/journeys/` opens it in a thread of its own, so that no packet waits for it.
+//!
+//! It uses a rollback journal and one transaction per batch, so kill -9 loses what came after the last batch and nothing
+//! else. A file that is damaged or of another version is kept as `journeys.db.aside`; the rows that can be read are taken
+//! over. It never prevents a start.
+
+mod create;
+mod file;
+mod load;
+
+pub use file::JourneyFile;
+pub use load::{KeptMachine, Opened, open};
+
+/// File name of the database in the state folder.
+pub const JOURNEYS: &str = "journeys.db";
+/// Maximum size of the database. The oldest boots are deleted before it is reached.
+pub const MAX_BYTES: i64 = 180 << 20;
