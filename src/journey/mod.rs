@@ -15,7 +15,7 @@ pub mod silence;
 pub mod site;
 pub mod state;
 pub mod stored;
-mod unsaved;
+pub mod unsaved;
 pub mod verdict;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -29,8 +29,6 @@ use machine::{Change, Machine};
 use observe::Speaker;
 use site::Site;
 use verdict::Verdict;
-
-pub use unsaved::ChangedRows;
 
 /// Number of machines that are kept. Those that were seen longest ago are forgotten first.
 pub const MAX_MACHINES: usize = 10_000;

@@ -12,9 +12,9 @@ use tokio::sync::oneshot;
 use crate::api::handles::Api;
 use crate::api::shared_journeys::SharedJourneys;
 use crate::event::ServerFact;
-use crate::journey::ChangedRows;
+use crate::journey::unsaved::ChangedRows;
 use crate::record::Recorder;
-use crate::store::journeys::{JourneyFile, KeptMachine, open};
+use crate::store::journeys::{JOURNEYS, JourneyFile, KeptMachine, open};
 use crate::types::MacAddr;
 
 /// Pause between two batches.
@@ -138,7 +138,7 @@ impl Store {
         if self.file.as_ref().is_some_and(|file| !file.is_in_place()) {
             let text = format!(
                 "{} was moved or deleted while lanboot runs: the boots in memory are written to a new file",
-                self.state.join(crate::store::journeys::JOURNEYS).display()
+                self.state.join(JOURNEYS).display()
             );
             self.recorder.server(ServerFact::JourneysDamaged, text);
             self.file = None;
@@ -201,7 +201,7 @@ impl Store {
         let text = format!(
             "boots are followed in memory but not stored in {}: {error}; make room on its disk, or give it to lanboot's \
              user; lanboot tries again every {} s",
-            self.state.join(crate::store::journeys::JOURNEYS).display(),
+            self.state.join(JOURNEYS).display(),
             RETRY.as_secs()
         );
         self.recorder.server(ServerFact::JourneysNotStored, text);

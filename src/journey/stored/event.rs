@@ -5,22 +5,6 @@ use crate::event::{Client, Details, Event, NotKept, TransferStop};
 use crate::journey::stored::field::{Field, Reader, Unreadable, Writer};
 use crate::types::{Firmware, MachineId, Rule};
 
-/// Words of events other than the names of stages and verdicts: the reasons of a NAK, and the sets of `lanboot images
-/// add`.
-pub(super) const WORDS: &[&str] = &[
-    "this client has another address, and was not offered that one",
-    "that address was not offered to this client, or its offer ran out",
-    "that address is not of this network",
-    "this client has another address, or its lease ran out",
-    "that address is another machine's",
-    "this server did not give that address to this client",
-    "the pool of that address is not for clients of this class",
-    "ipxe",
-    "pxelinux",
-    "grub",
-    "shim",
-];
-
 /// Writes and reads an enum by a table of its variants: `number = Variant {fields}` or `number = Variant(fields)`.
 macro_rules! variants {
     ($type:ident { $($number:literal = $variant:ident $({ $($field:ident),* })? $(( $($place:ident),* ))?,)* }) => {

@@ -15,6 +15,22 @@ use crate::types::{Arch, ClientId, InterfaceName, Ipv4Network, MacAddr, Severity
 /// Maximum number of different texts of one row that are stored once.
 const MAX_TEXTS: usize = 64;
 
+/// Words of events other than the names of stages and verdicts: the reasons of a NAK, and the sets of `lanboot images
+/// add`.
+const WORDS: &[&str] = &[
+    "this client has another address, and was not offered that one",
+    "that address was not offered to this client, or its offer ran out",
+    "that address is not of this network",
+    "this client has another address, or its lease ran out",
+    "that address is another machine's",
+    "this server did not give that address to this client",
+    "the pool of that address is not for clients of this class",
+    "ipxe",
+    "pxelinux",
+    "grub",
+    "shim",
+];
+
 /// Writes values.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -114,10 +130,10 @@ impl Field for u64 {
 }
 
 macro_rules! numbers {
-    ($($type:ty),*) => {$(
+    ($($type:ty: $to:expr;)*) => {$(
         impl Field for $type {
             fn write(&self, to: &mut Writer) {
-                (*self as u64).write(to);
+                $to(*self).write(to);
             }
 
             fn read(from: &mut Reader<'_>) -> Result<$type, Unreadable> {
@@ -126,7 +142,12 @@ macro_rules! numbers {
         }
     )*};
 }
-numbers!(u8, u16, u32, usize);
+numbers! {
+    u8: u64::from;
+    u16: u64::from;
+    u32: u64::from;
+    usize: |number| u64::try_from(number).unwrap_or(u64::MAX);
+}
 
 /// Enums with stable names are stored by name, so that a new variant changes no number.
 macro_rules! named {
@@ -300,8 +321,7 @@ impl Field for &'static str {
         let text = from.text()?;
         let stages = BootStage::ALL.iter().map(|stage| stage.name());
         let verdicts = VerdictId::ALL.iter().map(|id| id.name());
-        let word =
-            stages.chain(verdicts).chain(super::event::WORDS.iter().copied()).find(|word| *word == &*text);
+        let word = stages.chain(verdicts).chain(WORDS.iter().copied()).find(|word| *word == &*text);
         Ok(word.unwrap_or("another reason"))
     }
 }

@@ -9,9 +9,11 @@ use rusqlite::Connection;
 
 use crate::journey::stored::VERSION;
 use crate::store::files::FILE_MODE;
-use crate::store::journeys::JOURNEYS;
 use crate::store::lock::give_to_owner;
 use crate::store::wal::with_suffix;
+
+/// File name of the database in the state folder.
+pub const JOURNEYS: &str = "journeys.db";
 
 /// `started`: milliseconds since 1970; 0 for the row of the machine itself. `sum`: checksum of `mac`, `started` and `data`.
 /// `totals`: number of the rows, and the sum of their checksums.

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 
-use crate::journey::ChangedRows;
 use crate::journey::stored::{Key, checksum};
-use crate::store::journeys::MAX_BYTES;
+use crate::journey::unsaved::ChangedRows;
 use crate::types::{MacAddr, Timestamp};
 
+/// Maximum size of the database in bytes. The oldest boots are deleted before it is reached.
+pub const MAX_BYTES: i64 = 180 << 20;
 /// Maximum time that a batch waits for another process with a lock, such as `sqlite3`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// SQLite's page cache in KiB.

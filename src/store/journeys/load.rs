@@ -11,8 +11,7 @@ use crate::journey;
 use crate::journey::boot::{Boot, BootId, BootResult};
 use crate::journey::stored::{Key, StoredMachine, Unreadable, checksum, read_boot, read_machine};
 use crate::store::integrity::is_damage;
-use crate::store::journeys::JOURNEYS;
-use crate::store::journeys::create::{create, set_aside};
+use crate::store::journeys::create::{JOURNEYS, create, set_aside};
 use crate::store::journeys::file::{JourneyFile, mac_of};
 use crate::types::{MacAddr, Timestamp};
 

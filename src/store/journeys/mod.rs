@@ -9,10 +9,6 @@ mod create;
 mod file;
 mod load;
 
-pub use file::JourneyFile;
+pub use create::JOURNEYS;
+pub use file::{JourneyFile, MAX_BYTES};
 pub use load::{KeptMachine, Opened, open};
-
-/// File name of the database in the state folder.
-pub const JOURNEYS: &str = "journeys.db";
-/// Maximum size of the database. The oldest boots are deleted before it is reached.
-pub const MAX_BYTES: i64 = 180 << 20;

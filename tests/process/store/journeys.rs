@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lanboot::journey::Journeys;
 use lanboot::journey::stored::{Key, encode_boot, encode_machine, read_boot};
-use lanboot::journey::{ChangedRows, Journeys};
+use lanboot::journey::unsaved::ChangedRows;
 use lanboot::probe::Kind;
 use lanboot::store::journeys::open;
 use lanboot::types::Timestamp;
