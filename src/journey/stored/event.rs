@@ -3,7 +3,7 @@
 
 use crate::event::{Client, Details, Event, NotKept, TransferStop};
 use crate::journey::stored::field::{Field, Reader, Unreadable, Writer};
-use crate::types::{Firmware, MachineId, Rule};
+use crate::types::{Firmware, Hardware, MachineId, Rule};
 
 /// Writes and reads an enum by a table of its variants: `number = Variant {fields}` or `number = Variant(fields)`.
 macro_rules! variants {
@@ -51,6 +51,7 @@ fields! {
     Client { firmware, arch }
     Details { xid, secs, relay, server, boot_service }
     MachineId { mac, uuid, client, name }
+    Hardware { memory, manufacturer, product, serial, platform, buildarch }
 }
 
 // Numbers stay below 128: they are read as LEB128.
@@ -93,6 +94,7 @@ variants! { Event {
     36 = HttpRefused { name, peer, reason },
     37 = Syslog { peer, severity, program, text },
     38 = SyslogDropped { peer, reason },
+    39 = Facts { peer, hardware },
 } }
 
 variants! { NotKept {

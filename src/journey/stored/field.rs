@@ -284,6 +284,16 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
+impl<T: Field> Field for Box<T> {
+    fn write(&self, to: &mut Writer) {
+        T::write(self, to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Box<T>, Unreadable> {
+        T::read(from).map(Box::new)
+    }
+}
+
 impl<T: Field> Field for Vec<T> {
     fn write(&self, to: &mut Writer) {
         self.len().write(to);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use crate::event::Record;
 use crate::journey::boot::{Boot, BootId, MAX_EVENTS};
-use crate::journey::machine::{Machine, Reported};
+use crate::journey::machine::Machine;
 use crate::journey::stored::field::{Field, Reader, Unreadable, Writer};
 use crate::journey::verdict::{Confidence, Verdict};
-use crate::types::{MacAddr, MachineId, Timestamp, Uuid};
+use crate::types::{Hardware, MacAddr, MachineId, Timestamp, Uuid};
 
 /// Version of the rows, and of the database. Rows of another version are not read.
 pub const VERSION: u8 = 1;
@@ -47,25 +47,7 @@ pub struct StoredMachine {
     pub name: Option<Arc<str>>,
     pub uuid: Option<Uuid>,
     pub seen: Option<Timestamp>,
-    pub reported: Reported,
-}
-
-impl Field for Reported {
-    fn write(&self, to: &mut Writer) {
-        let Reported { memory, manufacturer, product, serial, platform } = self;
-        memory.write(to);
-        [manufacturer, product, serial, platform].iter().for_each(|text| text.write(to));
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Reported, Unreadable> {
-        Ok(Reported {
-            memory: Field::read(from)?,
-            manufacturer: Field::read(from)?,
-            product: Field::read(from)?,
-            serial: Field::read(from)?,
-            platform: Field::read(from)?,
-        })
-    }
+    pub reported: Hardware,
 }
 
 /// The row of `machine`.
