@@ -1,4 +1,4 @@
-//! Keeps the journeys over restarts: a thread of its own stores the boots that changed, some of them each second, so that
+//! Keeps the journeys over restarts: its own thread stores the boots that changed, some of them each second, so that
 //! no packet waits for the disk. If the disk fails or is full, journeys go on in memory.
 
 use std::path::Path;
