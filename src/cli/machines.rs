@@ -8,10 +8,13 @@ use serde::Deserialize;
 use super::ask_server::Server;
 use super::config_file::Given;
 use super::output;
-use super::table::{ago, cell, safe, table};
+use super::table::{ago, cell, safe, table, wrapped};
 
 /// The route that the list comes from.
 const PATH: &str = "/api/v1/machines";
+
+/// The width of a verdict, which is indented by two columns of 80.
+const VERDICT_WIDTH: usize = 78;
 
 /// A machine as the API describes it.
 #[derive(Debug, Default, Deserialize)]
@@ -120,7 +123,9 @@ fn text(machines: &[MachineView], now: SystemTime) -> String {
             text.push_str(&format!("  {facts}\n"));
         }
         if let Some(verdict) = &machine.verdict {
-            text.push_str(&format!("  {}\n", verdict.line()));
+            wrapped(&verdict.line(), VERDICT_WIDTH)
+                .iter()
+                .for_each(|line| text.push_str(&format!("  {line}\n")));
         }
     }
     let s = if machines.len() == 1 { "" } else { "s" };

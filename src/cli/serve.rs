@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::check::boot_files;
 use crate::cli::check::{folder_problems, secret_problems};
-use crate::cli::config_file::{BAD_CONFIG, Given, LoadError, Loaded, load_file, load_or_exit_code};
+use crate::cli::config_file::{BAD_CONFIG, Given, LoadError, Loaded, load_file, read_file};
 use crate::cli::signals::{self, Signals};
 use crate::cli::{log, output};
 use crate::config::{Config, LogFormat, LogLevel};
@@ -30,9 +30,12 @@ const CANNOT_START: u8 = 3;
 /// The order matters: no thread may start before the privileges are dropped, because each thread has its own.
 pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, user: Option<&str>) -> ExitCode {
     signals::block_signals();
-    let loaded = match load_or_exit_code(given) {
+    let loaded = match load_file(given) {
         Ok(loaded) => loaded,
-        Err(code) => return code,
+        Err(error) => {
+            report_configuration(&error);
+            return ExitCode::from(BAD_CONFIG);
+        }
     };
     if let Some(user) = user.filter(|user| !privileges::is_user(user)) {
         output::print_error(format_args!("lanboot: --user {user}: there is no such user on this computer"));
@@ -69,6 +72,22 @@ pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, use
     runtime.spawn(log.log_suppressed_lines());
     let server = server.reloading_from(source(&loaded.path, given.state, level, log.level()));
     runtime.block_on(serve(loaded, server, &dropped))
+}
+
+/// Reports a wrong configuration: as lines of the log if the file asks for JSON, so that a program that reads the log
+/// finds them there.
+fn report_configuration(error: &LoadError) {
+    if let LoadError::Problems { path, problems } = error
+        && let Ok((Some(loaded), _)) = read_file(path, None)
+        && loaded.config.log.format == LogFormat::Json
+    {
+        let _log = log::start(loaded.config.log);
+        problems
+            .iter()
+            .for_each(|problem| tracing::error!("cannot start: {}", problem.in_file(path.display())));
+    } else {
+        output::print_error(error);
+    }
 }
 
 /// Binds all sockets and drops the privileges that this needs.

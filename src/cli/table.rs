@@ -25,6 +25,21 @@ pub(super) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> 
         .collect()
 }
 
+/// The words of `text` in lines of at most `width` characters. A longer word has a line to itself.
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// A duration in its two largest units: `3h 5m`.
 pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -61,6 +76,13 @@ mod tests {
     use std::time::UNIX_EPOCH;
 
     use super::*;
+
+    #[test]
+    fn r_46_long_texts_are_wrapped_between_words() {
+        assert_eq!(wrapped("one two  three", 7), ["one two", "three"]);
+        assert_eq!(wrapped("a-very-long-word b", 5), ["a-very-long-word", "b"]);
+        assert!(wrapped("", 5).is_empty());
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_cells_and_no_wider_than_20() {

@@ -468,4 +468,10 @@ fn r_43_json_logs_have_fields() {
         (Some("ERROR"), Some("cannot")),
         "{error}"
     );
+    lab.write_config(&format!("{}log: {{format: json}}\nmachines: [{{name: node1}}]\n", lab.config()));
+    let wrong = lab.run(&["serve"]);
+    let stdout = String::from_utf8(wrong.stdout).unwrap();
+    let error = json(stdout.lines().last().unwrap_or_default());
+    assert_eq!((wrong.status.code(), error["event"].as_str()), (Some(2), Some("cannot")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("config.yaml:"), "{error}");
 }

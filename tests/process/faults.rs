@@ -259,6 +259,18 @@ fn s_05_a_start_says_that_it_has_no_leases_or_lost_some() {
 }
 
 #[test]
+fn r_50_the_control_socket_is_made_again_with_the_state_folder() {
+    let _alone = one_at_a_time();
+    let lab = Lab::new();
+    let state = lab.path().join("state");
+    let serving = lab.serve(&["serve"]);
+    fs::remove_dir_all(&state).unwrap();
+    let line = serving.wait_for("the control socket");
+    assert!(line.contains("WARN") && line.contains("is made again"), "{line}");
+    std::os::unix::net::UnixStream::connect(state.join("control.sock")).expect("commands reach the server");
+}
+
+#[test]
 fn s_06_and_r_50_a_deleted_state_folder_is_noticed_and_written_again() {
     let _alone = one_at_a_time();
     let lab = Lab::new();

@@ -35,6 +35,9 @@ const MAX_HEAD: usize = 8 * 1024;
 /// Maximum time to receive a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Interval at which the server looks whether the socket still exists.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 const INSTALLED: &str = "/run/lanboot/control.sock";
 
 /// The path of the control socket of the server with this `state` folder. It is `/run/lanboot/control.sock` for the
@@ -46,6 +49,7 @@ pub fn control_path(state: &Path) -> PathBuf {
 /// The bound control socket.
 #[derive(Debug)]
 pub struct Control {
+    path: PathBuf,
     listener: UnixListener,
     service: Service,
 }
@@ -75,31 +79,62 @@ impl Control {
         })?;
         let group_is_allowed = privileges::give_to_group(&path);
         let service = Service { router, group_is_allowed };
-        Ok(Control { listener, service })
+        Ok(Control { path, listener, service })
     }
 
-    /// Serves until the future is dropped.
-    pub async fn serve(self) {
-        let listener = match tokio::net::UnixListener::from_std(self.listener) {
-            Ok(listener) => listener,
-            Err(error) => return tracing::warn!("cannot serve the control socket: {error}"),
-        };
+    /// Serves until the future is dropped. If the socket is deleted, for example with the state folder, a new one is
+    /// bound in its place.
+    pub async fn serve(mut self) {
         let mut connections = Connections::default();
         loop {
-            match listener.accept().await {
-                Ok((stream, _)) => {
-                    connections.make_room().await;
-                    let has_request = Arc::new(AtomicBool::new(false));
-                    let conversation =
-                        serve_connection(stream, self.service.clone(), Arc::clone(&has_request));
-                    let task = tokio::spawn(conversation);
-                    connections.0.push_back(Connection { task, has_request });
-                }
-                Err(error) => {
-                    tracing::warn!("cannot accept on the control socket: {error}");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
+            let listener = match tokio::net::UnixListener::from_std(self.listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::warn!("cannot serve the control socket: {error}"),
+            };
+            tokio::select! {
+                () = accept(&listener, &self.service, &mut connections) => return,
+                new = bound_again(self.path.clone()) => self.listener = new,
             }
+            self.service.group_is_allowed = privileges::give_to_group(&self.path);
+        }
+    }
+}
+
+/// Accepts connections forever.
+async fn accept(listener: &tokio::net::UnixListener, service: &Service, connections: &mut Connections) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.make_room().await;
+                let has_request = Arc::new(AtomicBool::new(false));
+                let conversation = serve_connection(stream, service.clone(), Arc::clone(&has_request));
+                let task = tokio::spawn(conversation);
+                connections.0.push_back(Connection { task, has_request });
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept on the control socket: {error}");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+/// Waits until there is no socket at `path`, and its folder exists. Then binds a new one. The folder is made by the
+/// store, which writes the leases again.
+async fn bound_again(path: PathBuf) -> UnixListener {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let place = path.clone();
+        // A network file system may keep this waiting.
+        let look = move || {
+            let is_gone =
+                place.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let has_folder = place.parent().is_some_and(Path::is_dir);
+            (is_gone && has_folder).then(|| listen(&place))
+        };
+        if let Ok(Some(Ok(listener))) = tokio::task::spawn_blocking(look).await {
+            tracing::warn!("the control socket {} was deleted, and is made again", path.display());
+            return listener;
         }
     }
 }
