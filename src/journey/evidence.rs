@@ -86,6 +86,10 @@ pub struct Exchange {
     pub last_request: Timestamp,
     /// The time between the last two REQUESTs.
     pub request_gap: u64,
+    /// Whether the last REQUEST got neither an answer nor a reason for having none: its lease is not stored yet.
+    pub is_unanswered: bool,
+    /// REQUESTs that came although the one before got an ACK.
+    pub repeated: u16,
     /// Another server's offer that was heard.
     pub heard_offer: Option<Ipv4Addr>,
     /// Whether another server named a boot file.
@@ -167,12 +171,12 @@ pub enum Obstacle {
     NoFile,
     /// The pool has no free address.
     PoolExhausted {
-        subnet: Option<Ipv4Network>,
+        subnet: Ipv4Network,
         /// The number of addresses in the pool.
         size: u64,
-        /// Whether other machines use all of them.
-        all_in_use: bool,
     },
+    /// Too many addresses of the pool are set aside after DECLINEs and checks.
+    QuarantineFull,
     /// DECLINEs or checks took the address away.
     Conflict,
     /// A file that the machine needs was refused.

@@ -99,7 +99,7 @@ fn next_retry(gap: u64) -> u64 {
 fn grace(obstacle: &Obstacle) -> Duration {
     match obstacle {
         // An installer may show a question and go on.
-        Obstacle::Conflict | Obstacle::PoolExhausted { .. } => USUAL,
+        Obstacle::Conflict | Obstacle::PoolExhausted { .. } | Obstacle::QuarantineFull => USUAL,
         _ => GRACE,
     }
 }

@@ -53,11 +53,7 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>
             false
         }
         Event::PoolExhausted { subnet, size, .. } => {
-            let (conflicts, last) = site.conflicts_in(*subnet, at);
-            let all_in_use = conflicts >= *size && conflicts > 0;
-            boot.evidence.conflict = last.or(boot.evidence.conflict);
-            boot.evidence
-                .meet(Obstacle::PoolExhausted { subnet: Some(*subnet), size: *size, all_in_use }, at);
+            boot.evidence.meet(Obstacle::PoolExhausted { subnet: *subnet, size: *size }, at);
             false
         }
         Event::Conflict { address, by } => {
@@ -124,27 +120,31 @@ fn received(
             discover(e, (message, details, speaker), at)
         }
         Message::Request => {
-            e.exchange.asked_server = details.server;
-            requests(&mut e.exchange, at);
+            let repeats = e.step == Step::Named && e.exchange.acked > 0;
+            let x = &mut e.exchange;
+            (x.asked_server, x.is_unanswered) = (details.server, true);
+            let is_copy = !requests(x, at);
+            x.repeated = x.repeated.saturating_add(u16::from(repeats && !is_copy));
             if matches!(e.step, Step::Asked) {
                 e.reach(Step::Requested, at);
             }
             // A REQUEST does not overcome what stopped the boot, nor one for another server's offer.
-            e.obstacle.is_none() && e.exchange.chosen.is_none()
+            e.obstacle.is_none() && e.exchange.chosen.is_none() && !repeats
         }
         _ => false,
     }
 }
 
-/// Counts a REQUEST.
-fn requests(x: &mut Exchange, at: Timestamp) {
+/// Counts a REQUEST. Returns false for a copy of the one before.
+fn requests(x: &mut Exchange, at: Timestamp) -> bool {
     let gap = at.since(x.last_request);
     if x.requests > 0 && gap < COPY {
-        return;
+        return false;
     }
     x.request_gap = if x.requests == 0 { 0 } else { millis(gap) };
     x.requests = x.requests.saturating_add(1);
     x.last_request = at;
+    true
 }
 
 /// A DISCOVER or BOOTREQUEST: a retry, or the first of a new exchange. Returns whether it shows that a loader runs.
@@ -239,6 +239,7 @@ fn answered(
         Message::Ack | Message::BootpReply => {
             let x = &mut e.exchange;
             x.acked = x.acked.saturating_add(1);
+            x.is_unanswered = false;
             if x.is_bootp {
                 x.answered = x.answered.saturating_add(1);
             }
@@ -249,11 +250,11 @@ fn answered(
             }
             overcome_dhcp(e, named.is_some());
             name(e, named, is_script, at);
-            e.obstacle.is_none()
+            e.obstacle.is_none() && e.exchange.repeated == 0
         }
         Message::Nak => {
             e.reach(Step::Asked, at);
-            e.exchange.last = at;
+            (e.exchange.last, e.exchange.is_unanswered) = (at, false);
             false
         }
         _ => false,
@@ -277,7 +278,7 @@ fn name(e: &mut Evidence, named: Option<Named>, keeps_script: bool, at: Timestam
 fn overcome_dhcp(e: &mut Evidence, has_file: bool) {
     let is_over = match &e.obstacle {
         Some((Obstacle::NoFile, _)) => has_file,
-        Some((Obstacle::PoolExhausted { .. } | Obstacle::Conflict, _)) => true,
+        Some((Obstacle::PoolExhausted { .. } | Obstacle::QuarantineFull | Obstacle::Conflict, _)) => true,
         _ => false,
     };
     if is_over {
@@ -326,12 +327,10 @@ fn dropped(boot: &mut Boot, reason: DropReason, speaker: Option<Speaker>, at: Ti
         return is_for_other && on_system(boot, at);
     }
     let e = &mut boot.evidence;
+    e.exchange.is_unanswered = false;
     match reason {
         DropReason::StoreFailed | DropReason::Overload => e.slow = Some(Slow::NotStored),
-        DropReason::TooManyDeclined => {
-            let all_in_use = e.conflicts > 0;
-            e.meet(Obstacle::PoolExhausted { subnet: None, size: 0, all_in_use }, at);
-        }
+        DropReason::TooManyDeclined => e.meet(Obstacle::QuarantineFull, at),
         DropReason::OtherServer => {
             let server = e.exchange.asked_server.unwrap_or(Ipv4Addr::UNSPECIFIED);
             took_other(e, server, at);
@@ -339,7 +338,7 @@ fn dropped(boot: &mut Boot, reason: DropReason, speaker: Option<Speaker>, at: Ti
         }
         // The REQUEST for another server's address.
         DropReason::ProxyOnly => {
-            requests(&mut e.exchange, at);
+            _ = requests(&mut e.exchange, at);
             let server = e.exchange.heard_offer.unwrap_or(Ipv4Addr::UNSPECIFIED);
             took_other(e, server, at);
             return true;

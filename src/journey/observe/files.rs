@@ -142,11 +142,17 @@ fn ended(e: &mut Evidence, port: u16, file: &str) {
 /// The machine does something with `file`.
 fn touch(boot: &mut Boot, file: &str, site: &Site, at: Timestamp) {
     let e = &mut boot.evidence;
-    if matches!(e.obstacle, Some((Obstacle::NoFile | Obstacle::PoolExhausted { .. } | Obstacle::Conflict, _)))
-    {
+    if matches!(
+        e.obstacle,
+        Some((
+            Obstacle::NoFile | Obstacle::PoolExhausted { .. } | Obstacle::QuarantineFull | Obstacle::Conflict,
+            _
+        ))
+    ) {
         e.obstacle = None;
     }
     (e.asked_4011, e.answered_4011, e.missing_hint) = (0, 0, None);
+    (e.exchange.repeated, e.slow) = (0, None);
     if let Some(run) = e.loader.as_mut().filter(|run| *run.file != *file) {
         run.runs = true;
     }

@@ -1,6 +1,6 @@
 //! Rules about the DHCP exchange.
 
-use crate::journey::evidence::{Evidence, Obstacle, Slow, Step};
+use crate::journey::evidence::{Conflict, Evidence, Obstacle, Slow, Step};
 use crate::journey::rules::case::Case;
 use crate::journey::silence::ENOUGH_DISCOVERS;
 use crate::journey::verdict::{Verdict, VerdictId};
@@ -41,14 +41,13 @@ pub fn no_file_for_architecture(case: &Case<'_>) -> Option<Verdict> {
 }
 
 pub fn pool_exhausted(case: &Case<'_>) -> Option<Verdict> {
-    let Some(Obstacle::PoolExhausted { subnet, size, all_in_use: false }) = obstacle(case) else {
-        return None;
-    };
-    let cause = match subnet {
-        Some(subnet) => {
+    let cause = match obstacle(case)? {
+        _ if exhausted_by_others(case).is_some() => return None,
+        Obstacle::PoolExhausted { subnet, size } => {
             format!("the pool of {subnet} has no free address: all {size} are leased or set aside")
         }
-        None => "too many addresses of the pool are set aside after DECLINEs".to_owned(),
+        Obstacle::QuarantineFull => "too many addresses of the pool are set aside after DECLINEs".to_owned(),
+        _ => return None,
     };
     Some(Verdict::certain(
         VerdictId::PoolExhausted,
@@ -57,14 +56,27 @@ pub fn pool_exhausted(case: &Case<'_>) -> Option<Verdict> {
     ))
 }
 
+/// One of the conflicts of a pool whose addresses are all used by other machines. Several addresses are checked at the
+/// same time, so some conflicts are found after the pool was found empty.
+fn exhausted_by_others(case: &Case<'_>) -> Option<Conflict> {
+    match case.e.obstacle.as_ref()? {
+        (Obstacle::PoolExhausted { subnet, size }, at) => {
+            let (conflicts, last) = case.site.conflicts_in(*subnet, *at);
+            last.filter(|_| conflicts >= *size)
+        }
+        (Obstacle::QuarantineFull, _) => case.e.conflict,
+        _ => None,
+    }
+}
+
 pub fn address_conflict(case: &Case<'_>) -> Option<Verdict> {
     let e = case.e;
     let is_in_the_way = match obstacle(case) {
-        Some(Obstacle::PoolExhausted { all_in_use, .. }) => *all_in_use,
+        Some(Obstacle::PoolExhausted { .. } | Obstacle::QuarantineFull) => false,
         Some(Obstacle::Conflict) => true,
         _ => e.is_asking() && e.conflicts > 0 && e.exchange.answered == 0,
     };
-    let conflict = e.conflict.filter(|_| is_in_the_way)?;
+    let conflict = exhausted_by_others(case).or(e.conflict.filter(|_| is_in_the_way))?;
     let by = conflict.by.map_or_else(|| "another machine".to_owned(), |mac| mac.to_string());
     Some(Verdict::certain(
         VerdictId::AddressConflict,
@@ -143,6 +155,9 @@ pub fn relay_drops_replies(case: &Case<'_>) -> Option<Verdict> {
 fn is_unheard(e: &Evidence) -> bool {
     let x = &e.exchange;
     match e.step {
+        // Nothing was sent that could be lost.
+        Step::Asked | Step::Requested if x.is_unanswered => false,
+        Step::Named => x.repeated > 0 && e.obstacle.is_none(),
         Step::Asked => x.answered > 0 && x.chosen.is_none() && e.obstacle.is_none(),
         // ACKs that do not arrive make it repeat the REQUEST.
         Step::Requested => x.requests > 0 && e.obstacle.is_none(),
@@ -161,14 +176,15 @@ pub fn reply_too_large(case: &Case<'_>) -> Option<Verdict> {
 
 pub fn server_slow(case: &Case<'_>) -> Option<Verdict> {
     let e = case.e;
-    let slow = e.slow.filter(|_| matches!(e.step, Step::Asked | Step::Requested | Step::Named))?;
-    let cause = match slow {
+    let unanswered = e.exchange.is_unanswered.then_some(Slow::NotStored);
+    let slow = e.slow.or(unanswered);
+    let cause = match slow.filter(|_| matches!(e.step, Step::Asked | Step::Requested | Step::Named))? {
         Slow::Late(millis) => format!(
             "this server answered after {}.{} s, later than the machine waits",
             millis / 1000,
             millis % 1000 / 100
         ),
-        Slow::NotStored => "this server could not store the lease, so it sent no ACK".to_owned(),
+        Slow::NotStored => "this server could not store the lease in time, so it sent no ACK".to_owned(),
     };
     Some(Verdict::likely(
         VerdictId::ServerSlow,
@@ -230,7 +246,10 @@ pub fn replies_lost(case: &Case<'_>) -> Option<Verdict> {
         Step::Requested if x.acked == 0 && x.requests == 1 => {
             ("the machine's REQUEST got no ACK".to_owned(), false)
         }
-        Step::Requested => ("the machine repeats its REQUEST although it was answered".to_owned(), true),
+        Step::Requested | Step::Named => {
+            let certain = e.step == Step::Requested || x.repeated > 1;
+            ("the machine repeats its REQUEST although it was answered".to_owned(), certain)
+        }
         _ if x.discovers > 1 => (
             format!(
                 "the machine sent {} DISCOVERs, we answered {}, and it took no offer",

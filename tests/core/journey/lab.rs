@@ -152,6 +152,22 @@ impl Lab {
         self.feed(Record { at: self.world.now, interface: None, machine, event });
     }
 
+    /// An event that is about no machine.
+    pub fn event_of_nobody(&mut self, event: Event) {
+        self.drain();
+        self.feed(Record { at: self.world.now, interface: None, machine: None, event });
+    }
+
+    /// A REQUEST whose answer waits for the disk.
+    pub fn request_without_answer(&mut self, options: &[(u8, &[u8])], address: Ipv4Addr) {
+        self.drain();
+        let message = self.request_message(options, SERVER, address);
+        _ = self.world.send(&message);
+        let received = self.world.records[self.seen].clone();
+        self.seen = self.world.records.len();
+        self.feed(received);
+    }
+
     /// Sends a message with these seconds; returns the answer's address.
     pub fn send(&mut self, message: &Message) -> Option<Answer> {
         let answer = self.world.send(message).ok().flatten();
@@ -185,12 +201,17 @@ impl Lab {
         server: Ipv4Addr,
         address: Ipv4Addr,
     ) -> Option<Answer> {
+        let message = self.request_message(options, server, address);
+        self.world.arrival.boot_service = false;
+        self.send(&message)
+    }
+
+    fn request_message(&self, options: &[(u8, &[u8])], server: Ipv4Addr, address: Ipv4Addr) -> Message {
         let mut message = message(self.n, MessageType::Request, options);
         message.options.push(code::SERVER_IDENTIFIER, &server.octets());
         message.options.push(code::REQUESTED_ADDRESS, &address.octets());
         message.xid = self.xid;
-        let message = self.sent(message);
-        self.send(&message)
+        self.sent(message)
     }
 
     /// DISCOVER, OFFER, REQUEST, ACK, with the pause of EDK2 between offer and REQUEST.

@@ -116,6 +116,32 @@ fn replies_lost_of_ipxe_that_states_that_it_heard_nothing() {
 }
 
 #[test]
+fn replies_lost_if_the_request_is_repeated_after_the_ack() {
+    let mut lab = Lab::server();
+    let offer = lab.discover(UEFI, 0).unwrap();
+    for pause in [4, 4, 8, 16] {
+        lab.pass(pause * 1000);
+        assert!(lab.request(UEFI, SERVER, offer.message.yiaddr).is_some(), "an ACK");
+    }
+    assert_eq!(lab.verdict(0), Some("replies_lost"), "it was given while the machine waited for 16 s");
+    assert_eq!(lab.causes.len(), 1, "{:?}", lab.causes);
+    lab.pass(1000);
+    lab.tftp_starts("snponly.efi", 300_000, 1468);
+    assert_eq!((lab.verdict(0), lab.result()), (None, BootResult::Booting), "one ACK arrived after all");
+}
+
+#[test]
+fn an_ack_that_is_lost_once_is_no_verdict() {
+    let mut lab = Lab::server();
+    let offer = lab.discover(UEFI, 0).unwrap();
+    lab.request(UEFI, SERVER, offer.message.yiaddr);
+    lab.pass(4000);
+    lab.request(UEFI, SERVER, offer.message.yiaddr);
+    lab.tftp("snponly.efi", 300_000, 500);
+    assert!(lab.causes.is_empty(), "{:?}", lab.causes);
+}
+
+#[test]
 fn relay_drops_replies() {
     const RELAYED: &str = "
 dhcp:
@@ -166,6 +192,21 @@ fn address_conflict_if_every_address_is_in_use() {
     );
     lab.world.used = vec![Ipv4Addr::new(192, 168, 77, 50), Ipv4Addr::new(192, 168, 77, 51)];
     lab.discover(UEFI, 0);
+    lab.assert_stuck(5000, "address_conflict");
+}
+
+/// Several addresses are checked at the same time.
+#[test]
+fn address_conflict_if_the_last_one_is_found_after_the_pool_was_empty() {
+    let mut lab = Lab::server();
+    let client = lanboot::event::Client { firmware: lanboot::types::Firmware::UefiPxe, arch: None };
+    lab.discover(UEFI, 0);
+    let subnet = "192.168.77.0/24".parse().unwrap();
+    lab.event(Event::PoolExhausted { subnet, size: 2, client });
+    for last in [50, 51] {
+        let by = Some(MacAddr([2, 9, 9, 9, 9, 8]));
+        lab.event_of_nobody(Event::Conflict { address: Ipv4Addr::new(192, 168, 77, last), by });
+    }
     lab.assert_stuck(5000, "address_conflict");
 }
 
@@ -457,6 +498,19 @@ fn server_slow_if_the_lease_is_not_stored() {
     lab.pass(4000);
     lab.request(UEFI, SERVER, offer.message.yiaddr);
     lab.assert_stuck(9000, "server_slow");
+}
+
+#[test]
+fn server_slow_while_the_lease_is_not_stored() {
+    let mut lab = Lab::server();
+    let offer = lab.discover(UEFI, 0).unwrap();
+    lab.pass(4000);
+    for _ in 0..2 {
+        // The ACK waits for the disk.
+        lab.request_without_answer(UEFI, offer.message.yiaddr);
+        lab.pass(4000);
+    }
+    lab.assert_stuck(1000, "server_slow");
 }
 
 #[test]
