@@ -16,5 +16,6 @@ mod interfaces;
 mod one_frame;
 mod probe;
 mod systemd;
+mod verdicts;
 mod wake;
 mod web;

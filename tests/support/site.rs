@@ -185,7 +185,8 @@ pub fn dnsmasq(host: &Namespace, more: &[&str]) -> Running {
     let mut command = host.command("dnsmasq");
     command.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--no-ping"]);
     command.args(["--dhcp-range=192.168.77.100,192.168.77.199,10m", "--log-facility=-", "--leasefile-ro"]);
-    command.args(["--dhcp-authoritative"]).args(more);
+    // Without a file for the process id, several can start at the same time.
+    command.args(["--dhcp-authoritative", "--pid-file="]).args(more);
     let mut running = Running::spawn(command).unwrap();
     assert!(running.wait_for("DHCP, IP range", Duration::from_secs(60)), "{}", running.drain());
     running
@@ -196,7 +197,7 @@ pub fn router(host: &Namespace) -> Running {
     host.ip(&format!("addr add fd77::1/64 dev {} nodad", network::BRIDGE)).unwrap();
     let mut router = host.command("dnsmasq");
     router.args(["--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root"]);
-    router.args(ROUTER).args(["--log-facility=-", "--leasefile-ro"]);
+    router.args(ROUTER).args(["--log-facility=-", "--leasefile-ro", "--pid-file="]);
     Running::spawn(router).unwrap()
 }
 

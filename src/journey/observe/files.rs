@@ -180,7 +180,12 @@ fn whole(boot: &mut Boot, file: &str, bytes: u64, site: &Site, at: Timestamp) {
     }
     match role {
         // Modules that a loader loads after its script are parts of it.
-        FileRole::Loader if e.step >= Step::Scripted && !is_named(e, file) => {}
+        FileRole::Loader if e.step >= Step::Scripted && !is_named(e, file) => {
+            // An iPXE that its own script starts gets that script again.
+            if site.program(file) == Program::Ipxe {
+                loaded(e, &name, at);
+            }
+        }
         FileRole::Loader => {
             // A terminal or a switch runs its image and says nothing more.
             let runs_unseen = e.firmware == Some(Firmware::Bootp) && site.program(file) == Program::Other;
@@ -189,13 +194,16 @@ fn whole(boot: &mut Boot, file: &str, bytes: u64, site: &Site, at: Timestamp) {
             boot.reach(if runs_unseen { Step::Unseen } else { Step::Loaded }, at);
         }
         FileRole::Script if e.step < Step::Kernel => {
-            e.script = Some(Arc::clone(&name));
             if let Some(run) = &mut e.loader {
                 run.runs = true;
             }
-            if matches!(e.obstacle, Some((Obstacle::Loop { .. }, _))) {
+            // The script ends the loop, unless it is a part of it.
+            if let Some((Obstacle::Loop { file, .. }, _)) = &e.obstacle
+                && (e.script.is_none() || role_of(e, file, site) != FileRole::Loader)
+            {
                 e.obstacle = None;
             }
+            e.script = Some(Arc::clone(&name));
             boot.loaded(&name);
             boot.reach(Step::Scripted, at);
         }

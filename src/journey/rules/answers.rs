@@ -114,7 +114,7 @@ pub fn other_server_chosen(case: &Case<'_>) -> Option<Verdict> {
 
 pub fn port_4011_silent(case: &Case<'_>) -> Option<Verdict> {
     let e = case.e;
-    let is_unanswered = e.asked_4011 > e.answered_4011 || e.asked_4011 >= 3;
+    let is_unanswered = e.asked_4011 > e.answered_4011 || e.asked_4011 >= 2;
     if e.asked_4011 == 0
         || !is_unanswered
         || !matches!(e.step, Step::Asked | Step::Requested | Step::Named | Step::Unseen)

@@ -32,11 +32,18 @@ pub fn wrong_architecture(case: &Case<'_>) -> Option<Verdict> {
 
 pub fn ipxe_loop(case: &Case<'_>) -> Option<Verdict> {
     let Some((Obstacle::Loop { file, times }, _)) = &case.e.obstacle else { return None };
-    Some(Verdict::certain(
-        VerdictId::IpxeLoop,
-        format!("the machine loaded `{file}` {times} times, and each time it asked for it again"),
-        "give iPXE its script: set `boot: {ipxe: boot.ipxe}`, or add `targets`",
-    ))
+    let (why, advice) = match &case.e.script {
+        Some(script) => (
+            format!("because `{script}` starts it again"),
+            format!("remove `chain {file}` from `{script}`, or name another loader there"),
+        ),
+        None => (
+            "and each time it asked for it again".to_owned(),
+            "give iPXE its script: set `boot: {ipxe: boot.ipxe}`, or add `targets`".to_owned(),
+        ),
+    };
+    let cause = format!("the machine loaded `{file}` {times} times, {why}");
+    Some(Verdict::certain(VerdictId::IpxeLoop, cause, advice))
 }
 
 pub fn secure_boot_refused(case: &Case<'_>) -> Option<Verdict> {

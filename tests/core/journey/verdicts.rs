@@ -354,6 +354,65 @@ fn ipxe_loop() {
     assert_eq!(lab.boots().len(), 1, "three rounds are one boot");
 }
 
+/// A script that starts iPXE again, which gets the script again.
+#[test]
+fn ipxe_loop_by_its_script() {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&[]);
+    lab.boot_to_script();
+    for _ in 0..2 {
+        assert_eq!(lab.verdict(0), None);
+        lab.pass(500);
+        lab.tftp("snponly.efi", 300_000, 500);
+        lab.pass(1000);
+        lab.lease(IPXE, 300);
+        lab.http("boot.ipxe", 500, 0);
+    }
+    lab.assert_stuck(4000, "ipxe_loop");
+    assert!(lab.causes[0].contains("`boot.ipxe` starts it again"), "{:?}", lab.causes);
+}
+
+/// It loads a build of iPXE with more drivers, and its script three times.
+#[test]
+fn a_script_that_starts_another_ipxe_is_no_loop() {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&[]);
+    lab.loader("own/ipxe.efi", FileKind::EfiProgram(Processor::X64), Program::Ipxe, &[]);
+    lab.boot_to_script();
+    lab.tftp("own/ipxe.efi", 900_000, 500);
+    for _ in 0..3 {
+        lab.pass(2000);
+        lab.lease(IPXE, 300);
+        lab.http("boot.ipxe", 500, 0);
+    }
+    lab.http("debian/linux", 10 << 20, 900);
+    lab.http("debian/initrd.gz", 40 << 20, 3000);
+    lab.pass(20_000);
+    lab.lease(SYSTEM, 10);
+    assert_eq!((lab.result(), lab.causes.len()), (BootResult::Booted, 0), "{:?}", lab.causes);
+}
+
+/// iPXE has an IPv4 address and waits for an IPv6 router.
+#[test]
+fn ipxe_that_waits_for_an_ipv6_router_is_not_stuck() {
+    let mut lab = Lab::server();
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.pass(1500);
+    lab.lease(IPXE, 300);
+    lab.pass(16_000);
+    lab.http("boot.ipxe", 500, 0);
+    assert!(lab.causes.is_empty(), "{:?}", lab.causes);
+}
+
+#[test]
+fn tftp_not_started_of_ipxe() {
+    let mut lab = Lab::server();
+    lab.lease(IPXE, 300);
+    lab.pass(19_900);
+    lab.assert_stuck(100, "tftp_not_started");
+}
+
 #[test]
 fn ipxe_no_network() {
     let mut lab = Lab::server();
