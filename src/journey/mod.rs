@@ -81,6 +81,9 @@ impl Journeys {
         if let Event::Conflict { address, by } = &record.event {
             self.site.learn_conflict(*address, *by, record.at);
         }
+        if let Event::ProxyArp { by, .. } = &record.event {
+            self.site.learn_proxy_arp(*by, record.at);
+        }
         let Some(machine) = &record.machine else { return Vec::new() };
         let Some(mac) = machine.mac else { return Vec::new() };
         // Most machines of a network never boot from it, and each of their records comes here.

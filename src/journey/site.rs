@@ -30,6 +30,8 @@ pub struct Site {
     pub elsewhere: HashSet<Arc<str>>,
     /// The content of loaders, by their name.
     loaders: HashMap<Arc<str>, LoaderFacts>,
+    /// The machine that answers ARP for every address (proxy ARP), and when it was found.
+    proxy_arp: Option<(MacAddr, Timestamp)>,
     /// Addresses of pools that other machines use, with the time at which they were found.
     conflicts: HashMap<Ipv4Addr, (Timestamp, Option<MacAddr>)>,
 }
@@ -84,7 +86,8 @@ impl Site {
     /// Takes over what `other` has learned.
     #[must_use]
     pub fn with_knowledge_of(self, other: Site) -> Site {
-        Site { loaders: other.loaders, conflicts: other.conflicts, ..self }
+        let Site { loaders, conflicts, proxy_arp, .. } = other;
+        Site { loaders, conflicts, proxy_arp, ..self }
     }
 
     /// Records that another machine uses `address`.
@@ -95,6 +98,16 @@ impl Site {
         if self.conflicts.len() < MAX_CONFLICTS {
             self.conflicts.insert(address, (at, by));
         }
+    }
+
+    /// Records that `mac` answers ARP for every address.
+    pub fn learn_proxy_arp(&mut self, mac: MacAddr, at: Timestamp) {
+        self.proxy_arp = Some((mac, at));
+    }
+
+    /// The machine that answers ARP for every address, if one was found lately.
+    pub fn proxy_arp(&self, now: Timestamp) -> Option<MacAddr> {
+        self.proxy_arp.filter(|(_, found)| now.since(*found) < CONFLICT_TIME).map(|(mac, _)| mac)
     }
 
     /// The number of addresses in `subnet` that other machines use, and one of them.

@@ -162,7 +162,7 @@ pub async fn follow(api: &Api, kept: Option<oneshot::Receiver<Kept>>) -> Infalli
 }
 
 fn is_conflict(record: &Record) -> bool {
-    matches!(record.event, Event::Conflict { .. })
+    matches!(record.event, Event::Conflict { .. } | Event::ProxyArp { .. })
 }
 
 /// The summary of a boot that ended, or that goes on.

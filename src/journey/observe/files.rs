@@ -40,7 +40,7 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, site: &Site) -> bool {
             *block
         }
         Event::TftpSizeProbe { file, .. } => {
-            ended(&mut boot.evidence, port, file);
+            _ = ended(&mut boot.evidence, port, file);
             touch(boot, file, site, at);
             true
         }
@@ -49,14 +49,14 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, site: &Site) -> bool {
             true
         }
         Event::TftpSent { file, bytes, .. } => {
-            ended(&mut boot.evidence, port, file);
-            whole(boot, file, *bytes, site, at);
+            let began = ended(&mut boot.evidence, port, file).unwrap_or(at);
+            whole(boot, file, (*bytes, began), site, at);
             true
         }
         Event::HttpSent { file, bytes, to_end, .. } => {
-            ended(&mut boot.evidence, port, file);
+            let began = ended(&mut boot.evidence, port, file).unwrap_or(at);
             if *to_end {
-                whole(boot, file, *bytes, site, at);
+                whole(boot, file, (*bytes, began), site, at);
             } else {
                 touch(boot, file, site, at);
             }
@@ -75,7 +75,7 @@ fn observe_failure(boot: &mut Boot, record: &Record, port: u16, site: &Site) -> 
             false
         }
         Event::HttpStopped { file, bytes, wanted, reason, .. } => {
-            ended(&mut boot.evidence, port, file);
+            _ = ended(&mut boot.evidence, port, file);
             if matches!(
                 reason,
                 HttpStop::ClientGone | HttpStop::TooSlow | HttpStop::FileShrank | HttpStop::Io
@@ -134,9 +134,11 @@ fn started(
     true
 }
 
-/// The transfer of this port has ended, and earlier requests for its file that led to nothing.
-fn ended(e: &mut Evidence, port: u16, file: &str) {
+/// The transfer of this port has ended, and earlier requests for its file that led to nothing. Returns when it began.
+fn ended(e: &mut Evidence, port: u16, file: &str) -> Option<Timestamp> {
+    let began = e.transfer(port).map(|transfer| transfer.began);
     e.transfers.retain(|transfer| transfer.port != port && (*transfer.file != *file || transfer.flows));
+    began
 }
 
 /// The machine does something with `file`.
@@ -166,15 +168,17 @@ fn touch(boot: &mut Boot, file: &str, site: &Site, at: Timestamp) {
     boot.reach(step, at);
 }
 
-/// The machine has the whole of `file`.
-fn whole(boot: &mut Boot, file: &str, bytes: u64, site: &Site, at: Timestamp) {
+/// The machine has the whole of `file`, whose transfer began at `began`.
+fn whole(boot: &mut Boot, file: &str, (bytes, began): (u64, Timestamp), site: &Site, at: Timestamp) {
     touch(boot, file, site, at);
     let name: Arc<str> = file.into();
     let e = &mut boot.evidence;
     let role = role_of(e, file, site);
     (e.blocked_transfer, e.rejected_blksize) = (None, None);
+    // The record of the end of a transfer may come after that of the machine's next request.
     if role != FileRole::Optional
-        && matches!(e.obstacle, Some((Obstacle::Missing { .. } | Obstacle::CutOff { .. }, _)))
+        && let Some((Obstacle::Missing { .. } | Obstacle::CutOff { .. }, since)) = e.obstacle
+        && since <= began
     {
         e.obstacle = None;
     }
@@ -333,7 +337,8 @@ fn refused(boot: &mut Boot, name: &str, site: &Site, at: Timestamp) -> bool {
         return false;
     } else if matches!(role, FileRole::Kernel | FileRole::Initrd) && is_of_target(site, name) {
         MissingKind::TargetFile
-    } else if e.script.is_some() {
+    } else if let Some(script) = e.script.clone().or_else(|| open_script(e, site)) {
+        e.script = Some(script);
         MissingKind::ScriptFile
     } else {
         if e.is_asking() || e.step == Step::Unseen {
@@ -357,6 +362,12 @@ fn refused(boot: &mut Boot, name: &str, site: &Site, at: Timestamp) -> bool {
     e.step_at = at;
     e.meet(Obstacle::Missing { file, kind }, at);
     false
+}
+
+/// A script that the machine has, although the record of the end of its transfer has not come yet.
+fn open_script(e: &Evidence, site: &Site) -> Option<Arc<str>> {
+    let is_script = |transfer: &&OpenTransfer| role_of(e, &transfer.file, site) == FileRole::Script;
+    e.transfers.iter().find(is_script).map(|transfer| Arc::clone(&transfer.file))
 }
 
 fn is_of_target(site: &Site, name: &str) -> bool {

@@ -77,13 +77,24 @@ pub fn address_conflict(case: &Case<'_>) -> Option<Verdict> {
         _ => e.is_asking() && e.conflicts > 0 && e.exchange.answered == 0,
     };
     let conflict = exhausted_by_others(case).or(e.conflict.filter(|_| is_in_the_way))?;
+    let address = conflict.address;
+    if let Some(router) =
+        case.site.proxy_arp(e.step_at).filter(|router| conflict.by.is_none_or(|by| by == *router))
+    {
+        return Some(Verdict::certain(
+            VerdictId::AddressConflict,
+            format!("{router} answers ARP for every address (proxy ARP), so {address} seems to be in use"),
+            format!(
+                "switch off proxy ARP on {router}: `no ip proxy-arp`, or `sysctl net.ipv4.conf.all.proxy_arp=0`"
+            ),
+        ));
+    }
     let by = conflict.by.map_or_else(|| "another machine".to_owned(), |mac| mac.to_string());
     Some(Verdict::certain(
         VerdictId::AddressConflict,
-        format!("{} is already used by {by}, and no other address could be given", conflict.address),
+        format!("{address} is already used by {by}, and no other address could be given"),
         format!(
-            "give that machine another address, or take {} out of `pool`; `ip neigh show {}` names it",
-            conflict.address, conflict.address
+            "give that machine another address, or take {address} out of `pool`; `ip neigh show {address}` names it"
         ),
     ))
 }

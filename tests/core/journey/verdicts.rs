@@ -185,6 +185,20 @@ fn address_conflict_after_a_decline() {
 }
 
 #[test]
+fn address_conflict_by_proxy_arp_names_the_router() {
+    let mut lab = Lab::server();
+    let by = MacAddr([2, 9, 9, 9, 9, 7]);
+    lab.event_of_nobody(Event::ProxyArp { by, addresses: vec![] });
+    let address = lab.lease(UEFI, 4000).message.yiaddr;
+    let mut decline = support::world::message(1, MessageType::Decline, UEFI);
+    decline.options.push(54, &SERVER.octets());
+    decline.options.push(50, &address.octets());
+    lab.send(&decline);
+    lab.assert_stuck(5000, "address_conflict");
+    assert!(lab.causes[0].contains("02:09:09:09:09:07 answers ARP for every address"), "{:?}", lab.causes);
+}
+
+#[test]
 fn address_conflict_if_every_address_is_in_use() {
     let mut lab = Lab::new(
         "{dhcp: {mode: server, subnets: [{network: 192.168.77.0/24, pool: 192.168.77.50-192.168.77.51}]}, \
@@ -462,6 +476,20 @@ fn script_failed_by_a_misspelt_name() {
     lab.boot_to_script();
     lab.http_refused("/debain/vmlinuz");
     lab.assert_stuck(5000, "script_failed");
+}
+
+/// The threads of TFTP, HTTP and DHCP record by themselves.
+#[test]
+fn script_failed_if_the_end_of_the_script_is_recorded_after_the_next_request() {
+    let mut lab = Lab::server();
+    lab.lease(IPXE, 300);
+    lab.tftp_starts("boot.ipxe", 500, 1468);
+    lab.tftp_acknowledges("boot.ipxe", true);
+    lab.pass(5);
+    lab.http_refused("/debain/vmlinuz");
+    lab.tftp_ends("boot.ipxe", 500);
+    lab.assert_stuck(5000, "script_failed");
+    assert!(lab.causes[0].contains("`boot.ipxe` names `debain/vmlinuz`"), "{:?}", lab.causes);
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn proxy_arp() -> Vec<String> {
         Story {
             name: "proxy-arp-declines",
             entry: "",
-            wanted: certain("address_conflict", "firmware", 5, &["52:54:00:15:02:06"]),
+            wanted: certain("address_conflict", "firmware", 5, &["52:54:00:15:02:06", "proxy ARP"]),
             act: |machine, _| {
                 machine.lease(UEFI);
                 machine.decline(UEFI);
