@@ -202,11 +202,10 @@ impl Lab {
         address: Ipv4Addr,
     ) -> Option<Answer> {
         let message = self.request_message(options, server, address);
-        self.world.arrival.boot_service = false;
         self.send(&message)
     }
 
-    fn request_message(&self, options: &[(u8, &[u8])], server: Ipv4Addr, address: Ipv4Addr) -> Message {
+    fn request_message(&mut self, options: &[(u8, &[u8])], server: Ipv4Addr, address: Ipv4Addr) -> Message {
         let mut message = message(self.n, MessageType::Request, options);
         message.options.push(code::SERVER_IDENTIFIER, &server.octets());
         message.options.push(code::REQUESTED_ADDRESS, &address.octets());

@@ -123,7 +123,7 @@ fn replies_lost_if_the_request_is_repeated_after_the_ack() {
         lab.pass(pause * 1000);
         assert!(lab.request(UEFI, SERVER, offer.message.yiaddr).is_some(), "an ACK");
     }
-    assert_eq!(lab.verdict(0), Some("replies_lost"), "it was given while the machine waited for 16 s");
+    lab.assert_stuck(37_000, "replies_lost");
     assert_eq!(lab.causes.len(), 1, "{:?}", lab.causes);
     lab.pass(1000);
     lab.tftp_starts("snponly.efi", 300_000, 1468);

@@ -142,7 +142,7 @@ const STORIES: &[Story] = &[
     Story {
         name: "ack-lost",
         entry: "",
-        wanted: certain("replies_lost", "firmware", 5, &["repeats its REQUEST"]),
+        wanted: certain("replies_lost", "firmware", 13, &["repeats its REQUEST"]),
         act: |machine, place| {
             let offer = machine.offer(UEFI);
             place.drop_to(machine, "udp dport 68");

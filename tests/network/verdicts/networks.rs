@@ -438,7 +438,7 @@ fn slow_disk() -> Vec<String> {
     const STORIES: &[Story] = &[Story {
         name: "slow-disk",
         entry: "",
-        wanted: likely("server_slow", "firmware", 9, &["faster disk"]),
+        wanted: likely("server_slow", "firmware", 13, &["faster disk"]),
         act: |machine, place| {
             let slow = place.site.folder.path().join("slow");
             let offer = machine.offer(UEFI);
