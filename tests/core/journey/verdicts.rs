@@ -597,7 +597,7 @@ fn server_slow_while_the_lease_is_not_stored() {
         lab.request_without_answer(UEFI, offer.message.yiaddr);
         lab.pass(4000);
     }
-    lab.assert_stuck(1000, "server_slow");
+    lab.assert_stuck(9000, "server_slow");
 }
 
 #[test]
