@@ -13,7 +13,7 @@ const MAX_LINE: usize = 1024;
 /// may boot its disk and log to this server too.
 const INSTALLATION: Duration = Duration::from_secs(12 * 3600);
 
-/// What a line proves.
+/// The fact that a line proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Failure {
     /// The installer or the initrd cannot go on.
@@ -45,7 +45,7 @@ const PATTERNS: &[Pattern] = &[
     // Debian installer: main-menu.c, which then asks a person. A step that a person left ends with another line.
     stopped("main-menu", &["Menu item '", "' failed."]),
     stopped("main-menu", &["Configuring '", "' failed with error code "]),
-    // Anaconda: pykickstart errors.py, and what the kickstart tests of its authors take for failures (monitor-logs).
+    // Anaconda: pykickstart errors.py, and the list of failures in the kickstart tests of its authors.
     stopped("", &["The following problem occurred on line ", " of the kickstart file"]),
     stopped("", &["Some packages, groups or modules are broken, the installation will be aborted"]),
     stopped("", &["Not enough space in file systems for the current software selection"]),
@@ -118,7 +118,7 @@ fn fail(boot: &mut Boot, failure: Failure, program: &str, text: &str, at: Timest
     is_stuck
 }
 
-/// What the line `text` of `program` proves.
+/// Returns the failure that the line `text` of `program` proves.
 fn failure(program: &str, text: &str) -> Option<Failure> {
     let is_of = |pattern: &Pattern| {
         pattern.program.is_empty() || program.starts_with(pattern.program) || is_named(text, pattern.program)

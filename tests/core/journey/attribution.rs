@@ -1,4 +1,4 @@
-//! Each record belongs to the boot of its own machine: behind a relay agent, beside another DHCP server, and where two
+//! Each record belongs to the boot of the machine that it is about: behind a relay agent, beside another DHCP server, and where two
 //! machines boot at the same time.
 
 use std::net::Ipv4Addr;

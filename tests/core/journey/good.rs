@@ -164,7 +164,7 @@ struct Run<'l> {
     place: Place,
     /// Lost packets, in percent.
     loss: u64,
-    /// Milliseconds since the server heard of the machine, and how many of them are normal.
+    /// Milliseconds since the server received anything from the machine, and how many of them are normal.
     quiet: u64,
     limit: u64,
     /// Whether the server heard nothing for longer than that.
@@ -188,7 +188,7 @@ impl Run<'_> {
         self.pass(millis);
     }
 
-    /// The server hears of the machine, and should again within `limit`.
+    /// The server receives something from the machine, and should again within `limit`.
     fn heard(&mut self, limit: u64) {
         (self.quiet, self.limit) = (0, limit);
     }
