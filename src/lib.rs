@@ -14,15 +14,16 @@
 //! | [`tftp`] | what TFTP grants, and what a transfer sends when | types, event, wire |
 //! | [`http`] | what HTTP answers | types |
 //! | [`journey`] | what happened to each machine, and why its boot stopped | types, event |
+//! | [`capture`] | which packets of a boot are kept, and their pcap file | types, event, wire |
 //! | [`probe`] | a network-boot client, and models of firmware | types, wire |
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`import`] | other servers' configurations → config.yaml | types, wire, config |
 //! | [`store`] | durable leases and boots | types, event, lease, journey, dhcp, config |
 //! | [`images`] | the files of boot-images/ | types, event, boot |
-//! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, config |
+//! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, capture, config |
 //! | [`record`] | events → log lines, counters and subscribers | types, event, store |
 //! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |
-//! | [`api`] | the routes of the control socket and the web listener | types, event, journey, lease, boot, dhcp, config, store, images, net, record, content |
+//! | [`api`] | the routes of the control socket and the web listener | types, event, journey, capture, lease, boot, dhcp, config, store, images, net, record, content |
 //! | [`privileges`] | gives up the rights of root: user, capabilities, Landlock | boot, config, store, net, api |
 //! | [`server`] | sockets, tasks, the life of the process | all of the above except probe |
 //! | [`cli`] | one file per command | everything |
@@ -40,6 +41,7 @@
 
 pub mod api;
 pub mod boot;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod content;

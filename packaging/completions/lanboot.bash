@@ -16,6 +16,9 @@ _lanboot() {
             ",$1")
                 cmd="lanboot"
                 ;;
+            lanboot,capture)
+                cmd="lanboot__subcmd__capture"
+                ;;
             lanboot,check)
                 cmd="lanboot__subcmd__check"
                 ;;
@@ -75,6 +78,9 @@ _lanboot() {
                 ;;
             lanboot,why)
                 cmd="lanboot__subcmd__why"
+                ;;
+            lanboot__subcmd__help,capture)
+                cmd="lanboot__subcmd__help__subcmd__capture"
                 ;;
             lanboot__subcmd__help,check)
                 cmd="lanboot__subcmd__help__subcmd__check"
@@ -218,12 +224,46 @@ _lanboot() {
 
     case "${cmd}" in
         lanboot)
-            opts="-h -V --config --state --log --help --version serve reload status machines why once wake check doctor rehearse probe leases import images schema demo token completions man help"
+            opts="-h -V --config --state --log --help --version serve reload status machines why capture once wake check doctor rehearse probe leases import images schema demo token completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__capture)
+            opts="-o -h --output --config --state --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -348,8 +388,22 @@ _lanboot() {
             return 0
             ;;
         lanboot__subcmd__help)
-            opts="serve reload status machines why once wake check doctor rehearse probe leases import images schema demo token completions man help"
+            opts="serve reload status machines why capture once wake check doctor rehearse probe leases import images schema demo token completions man help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__help__subcmd__capture)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -6,8 +6,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::handles::Api;
 use crate::api::{
-    changes, events, images, journeys, leases, machines, metrics, openapi, reload, status, subnets, targets,
-    uploads,
+    captures, changes, events, images, journeys, leases, machines, metrics, openapi, reload, status, subnets,
+    targets, uploads,
 };
 
 /// The right that a request needs.
@@ -45,6 +45,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { method: Method::GET, path: "/api/v1/machines/{mac}", access: Access::Read, handler: || get(machines::one) },
     Endpoint { method: Method::GET, path: "/api/v1/boots", access: Access::Read, handler: || get(journeys::list) },
     Endpoint { method: Method::GET, path: "/api/v1/boots/{id}", access: Access::Read, handler: || get(journeys::one) },
+    Endpoint { method: Method::GET, path: "/api/v1/boots/{id}/pcap", access: Access::Read, handler: || get(captures::pcap) },
     Endpoint { method: Method::GET, path: "/api/v1/leases", access: Access::Read, handler: || get(leases::list) },
     Endpoint { method: Method::GET, path: "/api/v1/subnets", access: Access::Read, handler: || get(subnets::list) },
     Endpoint { method: Method::GET, path: "/api/v1/images", access: Access::Read, handler: || get(images::list) },

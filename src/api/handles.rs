@@ -17,6 +17,7 @@ use crate::api::image_uploads::ImageUploads;
 use crate::api::names::HostNames;
 use crate::api::refusals::Refusals;
 use crate::api::reloader::Reloader;
+use crate::api::shared_capture::SharedCapture;
 use crate::api::shared_journeys::SharedJourneys;
 use crate::api::slots::Slots;
 use crate::content::changes::ChangeStore;
@@ -52,6 +53,8 @@ pub struct Api {
     pub feed: Feed,
     /// The boots of all machines.
     pub journeys: SharedJourneys,
+    /// The packets of the machines' boots.
+    pub capture: SharedCapture,
     /// The names of this computer.
     pub names: HostNames,
     /// Requests and connections that were refused.
@@ -90,6 +93,7 @@ impl Api {
             started,
             feed: Feed::new(started),
             journeys: SharedJourneys::default(),
+            capture: SharedCapture::default(),
             names: HostNames::read(),
             refusals: Refusals::default(),
             attempts: Attempts::default(),

@@ -16,6 +16,7 @@ use crate::api::handles::Api;
 
 mod admission;
 pub mod attempts;
+mod captures;
 mod changes;
 pub mod client;
 pub mod commands;
@@ -38,6 +39,7 @@ mod reload;
 pub mod reloader;
 mod ring;
 mod seen;
+pub mod shared_capture;
 pub mod shared_journeys;
 pub mod slots;
 mod status;

@@ -2,6 +2,7 @@
 //! server needs.
 
 mod ask_server;
+mod capture;
 mod check;
 mod completions;
 pub mod config_file;
@@ -87,6 +88,8 @@ enum Command {
     },
     /// Show the last boots of a machine step by step, and why they stopped
     Why(why::Arguments),
+    /// Write the packets of a machine's last boot as a pcap file, for tcpdump and Wireshark
+    Capture(capture::Arguments),
     /// Start a target at the next boot of a machine only
     Once(once::Arguments),
     /// Start machines with Wake-on-LAN packets
@@ -207,6 +210,7 @@ pub fn run() -> ExitCode {
         Command::Status { json } => status::run(given, json),
         Command::Machines { json } => machines::run(given, json),
         Command::Why(arguments) => why::run(given, &arguments),
+        Command::Capture(arguments) => capture::run(given, &arguments),
         Command::Once(arguments) => once::run(given, &arguments),
         Command::Wake { machines } => wake::run(given, &machines),
         Command::Check { rehearse, file_only, json } => {

@@ -82,7 +82,7 @@ fn print_json(given: Given<'_>, path: &str) -> ExitCode {
 }
 
 /// The MAC of the machine with the IP address `text`; `text` itself if it is no address.
-fn by_address(server: &Server<'_>, text: &str) -> Result<String, ExitCode> {
+pub(super) fn by_address(server: &Server<'_>, text: &str) -> Result<String, ExitCode> {
     if text.parse::<std::net::IpAddr>().is_err() {
         return Ok(text.to_owned());
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::types::{Arch, ClientId, Hardware, Ipv4Network, MacAddr, Rule, Severity};
 
+pub use capture::CaptureDrop;
 pub use details::Details;
 pub use envelope::{Client, Context, Record};
 pub use http::{HttpRefusal, HttpStop};
@@ -21,6 +22,7 @@ pub use tftp::{TransferEnd, TransferStop};
 
 #[macro_use]
 mod reason;
+mod capture;
 mod details;
 mod envelope;
 mod http;
@@ -341,6 +343,12 @@ pub enum Event {
     },
     /// A line that was sent to the syslog receiver, or a connection to it, was dropped.
     SyslogDropped { peer: SocketAddr, reason: SyslogDrop },
+    /// Our own firewall dropped a client's question to the boot service at `port`: it was on the wire, not in the socket.
+    QuestionBlocked { client: Client, details: Details, port: u16 },
+    /// A DHCP reply of `bytes` bytes with its headers did not pass in one piece: it was cut into fragments, or ICMP says so.
+    ReplyTooLarge { bytes: u32 },
+    /// `count` packets of boots were not kept for `lanboot capture`.
+    CaptureDropped { reason: CaptureDrop, count: u64 },
 }
 
 #[cfg(test)]

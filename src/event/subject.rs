@@ -16,7 +16,8 @@ impl Event {
             | Event::Released { client, .. }
             | Event::Declined { client, .. }
             | Event::NotKept { client, .. }
-            | Event::PoolExhausted { client, .. } => Some(client),
+            | Event::PoolExhausted { client, .. }
+            | Event::QuestionBlocked { client, .. } => Some(client),
             Event::Dropped { client, .. } => client.as_ref(),
             Event::Conflict { .. }
             | Event::Server { .. }
@@ -46,7 +47,9 @@ impl Event {
             | Event::Facts { .. }
             | Event::HttpRefused { .. }
             | Event::Syslog { .. }
-            | Event::SyslogDropped { .. } => None,
+            | Event::SyslogDropped { .. }
+            | Event::ReplyTooLarge { .. }
+            | Event::CaptureDropped { .. } => None,
         }
     }
 

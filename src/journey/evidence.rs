@@ -31,6 +31,8 @@ pub struct Evidence {
     /// Questions on port 4011, and answers to them, since the last step.
     pub asked_4011: u16,
     pub answered_4011: u16,
+    /// Whether a question was on the wire and the firewall of this computer dropped it.
+    pub blocked_4011: bool,
     /// When a question on port 4011 came last.
     pub asked_4011_at: Timestamp,
     /// Transfers that have begun and not ended.

@@ -4,8 +4,10 @@
 
 pub mod bind_error;
 pub mod bpf;
+pub mod capture_filter;
 pub mod datagram;
 pub mod fd_limit;
+pub mod frame_tap;
 pub mod interface;
 pub mod listeners;
 pub mod neighbours;

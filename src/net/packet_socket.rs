@@ -11,7 +11,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use nix::sys::socket::{ControlMessage, LinkAddr, MsgFlags, SockaddrIn, bind, recvfrom, sendmsg, sendto};
+use nix::sys::socket::{
+    ControlMessage, LinkAddr, MsgFlags, SockaddrIn, bind, recvfrom, sendmsg, sendto, setsockopt, sockopt,
+};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::dhcp::route::Route;
@@ -64,6 +66,13 @@ impl PacketSocket {
     /// Opens a socket that only sends.
     pub fn for_sending() -> io::Result<PacketSocket> {
         Ok(PacketSocket { socket: open(None)?, interface: None })
+    }
+
+    /// Makes the kernel report with each frame its time and the number of frames that were dropped before.
+    pub fn report_times_and_losses(&self) -> io::Result<()> {
+        setsockopt(&self.socket, sockopt::ReceiveTimestampns, &true)?;
+        setsockopt(&self.socket, sockopt::RxqOvfl, &1)?;
+        Ok(())
     }
 
     /// A second handle of the same socket.

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::event::{
-    DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, ServerFact, SyslogDrop, TransferStop,
-    Unanswered, UploadStop,
+    CaptureDrop, DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, ServerFact, SyslogDrop,
+    TransferStop, Unanswered, UploadStop,
 };
 
 /// One counter for each kind of message and each reason.
@@ -31,6 +31,7 @@ pub struct Counts {
     /// Lines that machines sent to the syslog receiver.
     pub(super) syslog: AtomicU64,
     pub(super) syslog_dropped: [AtomicU64; SyslogDrop::ALL.len()],
+    pub(super) capture_dropped: [AtomicU64; CaptureDrop::ALL.len()],
 }
 
 /// Counters of file requests of one protocol.
@@ -65,6 +66,7 @@ impl Default for Counts {
             http_bytes: zeros(),
             syslog: AtomicU64::new(0),
             syslog_dropped: zeros(),
+            capture_dropped: zeros(),
         }
     }
 }
@@ -113,6 +115,7 @@ impl Counts {
             Event::HttpAnswered { .. } | Event::Facts { .. } => add(&self.http_answered, 1),
             Event::Syslog { .. } => add(&self.syslog, 1),
             Event::SyslogDropped { reason, .. } => add(&self.syslog_dropped[*reason as usize], 1),
+            Event::CaptureDropped { reason, count } => add(&self.capture_dropped[*reason as usize], *count),
             Event::HttpStopped { file, bytes, reason, .. } => {
                 add(&self.http_bytes[byte_kind(file)], *bytes);
                 add(&self.http.stopped, 1);
@@ -141,6 +144,8 @@ impl Counts {
             | Event::Booted { .. }
             | Event::Stuck { .. }
             | Event::GoesOn { .. }
+            | Event::QuestionBlocked { .. }
+            | Event::ReplyTooLarge { .. }
             | Event::TftpStarted { .. }
             | Event::TftpAcknowledged { .. }
             | Event::HttpStarted { .. } => {}
@@ -182,6 +187,7 @@ impl Counts {
             ("http_refused", occurred(HttpRefusal::ALL, HttpRefusal::name, &self.http_refused)),
             ("http_stopped", occurred(HttpStop::ALL, HttpStop::name, &self.http_stopped)),
             ("syslog_dropped", occurred(SyslogDrop::ALL, SyslogDrop::name, &self.syslog_dropped)),
+            ("capture_dropped", occurred(CaptureDrop::ALL, CaptureDrop::name, &self.capture_dropped)),
             ("server", occurred(ServerFact::ALL, ServerFact::name, &self.server)),
         ];
         let named = |(kind, counts): (&'static str, Vec<(&'static str, u64)>)| {
@@ -193,12 +199,14 @@ impl Counts {
     /// Formats all counters as log lines.
     pub fn lines(&self) -> Vec<String> {
         let messages = |counters| listed(&occurred(Message::ALL, Message::name, counters));
+        let capture = occurred(CaptureDrop::ALL, CaptureDrop::name, &self.capture_dropped);
         vec![
             format!("received {}", messages(&self.received)),
             format!("sent {}", messages(&self.sent)),
             format!("dropped {}", listed(&self.drops())),
             self.tftp.line("TFTP", true, &self.details(["tftp_refused", "tftp_stopped", "upload_stopped"])),
             self.http.line("HTTP", false, &self.details(["http_refused", "http_stopped", ""])),
+            format!("capture dropped {}", listed(&capture)),
         ]
     }
 

@@ -139,9 +139,11 @@ impl<'r> Fields<'r> {
             Event::Booted { arch, took, .. } => Fields { arch: *arch, took: Some(*took), ..fields },
             Event::Stuck { arch, verdict, .. } => Fields { arch: *arch, reason: Some(verdict), ..fields },
             Event::TextFailed { file, .. } => Fields { file: Some(file), ..fields },
+            Event::ReplyTooLarge { bytes } => Fields { bytes: Some((*bytes).into()), ..fields },
             Event::Dropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             Event::TftpUnanswered { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             Event::SyslogDropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
+            Event::CaptureDropped { reason, .. } => Fields { reason: Some(reason.name()), ..fields },
             event => fields.of_transfer(event),
         }
     }

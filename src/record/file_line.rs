@@ -87,6 +87,9 @@ fn http_line(peer: &str, event: &Event) -> String {
             format!("syslog {peer} {severity} {}{colon}{}", escaped(program), escaped(text))
         }
         Event::SyslogDropped { peer, reason } => format!("dropped(syslog) {peer} reason={}", reason.name()),
+        Event::CaptureDropped { reason, count } => {
+            format!("dropped(capture) {count} packets reason={}", reason.name())
+        }
         _ => String::new(),
     }
 }

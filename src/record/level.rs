@@ -28,6 +28,7 @@ pub fn level(event: &Event) -> Level {
         | Event::DuplicateClientId { .. }
         | Event::AmbiguousAddress { .. }
         | Event::Stuck { .. }
+        | Event::QuestionBlocked { .. }
         | Event::RogueServer { .. } => Level::WARN,
         // Loaders try many names (PXELINUX its configuration files); a miss is normal.
         Event::TftpSizeProbe { .. } | Event::TftpRefused { reason: Refusal::NotFound, .. } => Level::DEBUG,
@@ -52,7 +53,7 @@ pub fn level(event: &Event) -> Level {
         // An installer logs thousands of lines. Its failures are worth a line.
         Event::Syslog { severity, .. } if *severity > Severity::ERROR => Level::DEBUG,
         // Any host may send these at any rate.
-        Event::SyslogDropped { .. } => Level::DEBUG,
+        Event::SyslogDropped { .. } | Event::CaptureDropped { .. } => Level::DEBUG,
         _ => Level::INFO,
     }
 }

@@ -52,6 +52,15 @@ pub fn line(record: &Record) -> String {
             format!("dropped({interface}){sender} reason={}", reason.name())
         }
         Event::Server { text, .. } => text.clone(),
+        Event::QuestionBlocked { client, port, .. } => format!(
+            "blocked({interface}) {}: its question on UDP port {port} did not reach lanboot, so the firewall of this computer \
+             dropped it: `lanboot doctor` prints the command that opens the port",
+            client_text(record, client)
+        ),
+        Event::ReplyTooLarge { bytes } => format!(
+            "too_large({interface}) {}: the reply of {bytes} bytes does not pass in one piece, and firmware drops fragments",
+            hardware(record)
+        ),
         Event::NoFileForArchitecture { client } => {
             format!(
                 "no_file_for_architecture({interface}) {}: {}",

@@ -113,6 +113,9 @@ impl Kind {
             Event::HttpRefused { reason, .. } => Kind::because("refused by HTTP", reason.name()),
             Event::Syslog { .. } => Kind::new("syslog"),
             Event::SyslogDropped { reason, .. } => Kind::because("dropped", reason.name()),
+            Event::QuestionBlocked { .. } => Kind::new("blocked"),
+            Event::ReplyTooLarge { .. } => Kind::new("too_large"),
+            Event::CaptureDropped { reason, .. } => Kind::because("dropped", reason.name()),
         }
     }
 

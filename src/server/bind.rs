@@ -19,6 +19,7 @@ use crate::net::StartError;
 use crate::net::served::{self, find_or_fail};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::record::Recorder;
+use crate::server::dhcp::boot_questions::BootQuestions;
 use crate::server::dhcp::running::{Parts, Sockets};
 use crate::server::tftp::Transfers;
 use crate::server::watch::{Start, Watch, out_of_reach};
@@ -59,6 +60,7 @@ impl Server {
             storage,
             commands: ToLoop::default(),
             changes: start.changes.clone(),
+            questions: BootQuestions::default(),
         };
         if config.tftp.is_some() || config.http.is_some() {
             let (files, warning) = parts.open_files(config)?;

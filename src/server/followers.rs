@@ -1,5 +1,5 @@
-//! The thread that follows the records, for the journeys and for the API. The server starts it with its services and
-//! ends it last. It only reads records, so whatever happens in it, machines boot.
+//! The thread that follows the records, for the journeys and for the API, and that captures packets. The server starts it with its services and
+//! ends it last. It only reads, so whatever happens in it, machines boot.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use crate::api::handles::Api;
 use crate::event::ServerFact;
 use crate::record::Recorder;
-use crate::server::journey;
 use crate::server::journey_keeper::Kept;
+use crate::server::{capture, journey};
 
 /// By how much the thread is nicer than the threads that answer machines. They go first when there is more to do than
 /// processor time, and the queues of the records bridge that.
@@ -33,12 +33,16 @@ pub(super) struct Followers {
 }
 
 impl Followers {
-    /// Starts to follow the records of `api`. `kept` are the boots of earlier runs.
+    /// Starts to follow the records of `api`, and to capture packets for `capture`. `kept` are the boots of earlier runs.
     ///
     /// # Errors
     /// If no thread can be started.
-    pub(super) fn start(api: Api, kept: Option<Receiver<Kept>>) -> io::Result<Followers> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
+    pub(super) fn start(
+        api: Api,
+        kept: Option<Receiver<Kept>>,
+        capture: capture::Parts,
+    ) -> io::Result<Followers> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let work = move || {
             // On Linux this is about the calling thread. A sandbox may forbid it, and then all threads are equal.
@@ -49,11 +53,13 @@ impl Followers {
             let take = move || kept.lock().unwrap_or_else(PoisonError::into_inner).take();
             let journeys = move || journeys_of(journeys.clone(), take());
             let feed = move || feed_of(feed.clone());
+            let capture = move || capture::follow(capture.clone());
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => {}
                     never = keep(&api.recorder, "journeys", journeys) => match never {},
                     never = keep(&api.recorder, "feed of the API", feed) => match never {},
+                    never = keep(&api.recorder, "capture", capture) => match never {},
                 }
             });
             // A read of a loader from a disk that does not respond ends with the process.

@@ -4,6 +4,7 @@
 //! folder never decides which client gets which address or file; it carries out what `dhcp/` and `boot/` decide.
 
 mod bind;
+mod capture;
 pub mod dhcp;
 pub mod drain;
 mod followers;
@@ -111,6 +112,13 @@ impl Server {
         };
         let is_stored = self.parts.storage == LeaseStorage::OnDisk;
         let (watch, recorder, commands) = (self.watch, self.recorder, self.parts.commands.clone());
+        let capture = capture::Parts {
+            now: self.parts.now.clone(),
+            shared: self.api.capture.clone(),
+            machines: self.parts.known.clone(),
+            questions: self.parts.questions.clone(),
+            recorder: recorder.clone(),
+        };
         let (faults, mut fault) = unbounded_channel();
         let mut dhcp = Dhcp::new(self.parts, faults);
         if let Some(ready) = self.dhcp {
@@ -121,7 +129,7 @@ impl Server {
         let syslog = Some(syslog::Syslog::start(self.syslog, &dhcp.parts)?);
         let mut serving = Serving { dhcp, http, tftp, web, syslog, closing: Vec::new() };
         let (keeper, kept) = is_stored.then(|| Keeper::start(&self.api)).flatten().unzip();
-        let followers = Followers::start(self.api, kept)?;
+        let followers = Followers::start(self.api, kept, capture)?;
         let control = self.control.map(|control| tokio::spawn(control.serve()));
         tokio::select! {
             () = stop => {}

@@ -19,6 +19,7 @@ pub mod icmp;
 pub mod magic_packet;
 pub mod names;
 pub mod option;
+pub mod packet;
 pub mod pxe;
 pub mod relay;
 pub mod syslog;

@@ -6,6 +6,7 @@
 
 mod attackers;
 mod beside;
+mod capture;
 mod clients;
 mod doctor;
 mod firmware;

@@ -121,3 +121,19 @@ fn help_fits_80_columns() {
         }
     }
 }
+
+#[test]
+fn a_capture_is_not_written_to_a_terminal() {
+    let lab = Lab::new();
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut command = lanboot(&["capture", "52:54:00:12:34:56"]);
+    command.arg("--config").arg(lab.config_file()).stderr(Stdio::piped());
+    let child = command.stdout(terminal.slave).spawn().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("write to a file with `-o FILE.pcap`"), "{err}");
+    // Without a server.
+    let output = lab.run(&["capture", "52:54:00:12:34:56"]);
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && err.contains("no server runs"), "{err}");
+}

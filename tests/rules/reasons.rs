@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lanboot::event::{
-    DropReason, Event, HttpRefusal, HttpStop, Record, Refusal, ServerFact, SyslogDrop, TransferStop,
-    Unanswered, UploadStop,
+    CaptureDrop, DropReason, Event, HttpRefusal, HttpStop, Record, Refusal, ServerFact, SyslogDrop,
+    TransferStop, Unanswered, UploadStop,
 };
 use lanboot::record::Recorder;
 use lanboot::types::Timestamp;
@@ -43,6 +43,8 @@ fn every_drop_reason_and_refusal_has_a_test() {
     assert!(stops.is_empty(), "no test for UploadStop {stops:?}");
     let drops = untested("SyslogDrop", SyslogDrop::ALL, SyslogDrop::name);
     assert!(drops.is_empty(), "no test for SyslogDrop {drops:?}");
+    let drops = untested("CaptureDrop", CaptureDrop::ALL, CaptureDrop::name);
+    assert!(drops.is_empty(), "no test for CaptureDrop {drops:?}");
     let unanswered = untested("Unanswered", Unanswered::ALL, Unanswered::name);
     assert!(unanswered.is_empty(), "no test for Unanswered {unanswered:?}");
 }
@@ -59,6 +61,9 @@ fn events() -> Vec<(&'static str, &'static str, Event)> {
     }
     for reason in SyslogDrop::ALL.iter().copied() {
         events.push(("SyslogDrop", reason.name(), Event::SyslogDropped { peer, reason }));
+    }
+    for reason in CaptureDrop::ALL.iter().copied() {
+        events.push(("CaptureDrop", reason.name(), Event::CaptureDropped { reason, count: 1 }));
     }
     for reason in Refusal::ALL.iter().copied() {
         events.push(("Refusal", reason.name(), Event::TftpRefused { name: file("x"), peer, reason }));

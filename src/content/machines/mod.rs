@@ -224,23 +224,19 @@ impl MachineTable {
         self.tables().claim(address, claim, now);
     }
 
+    /// The hardware address of the machine at `address`, if it is known and not contested. Unlike [`MachineTable::at`], this
+    /// records no contest.
+    pub fn mac_at(&self, address: IpAddr) -> Option<MacAddr> {
+        let IpAddr::V4(address) = address.to_canonical() else { return None };
+        self.identify(address).ok()?.machine.mac
+    }
+
     /// The machine at `address`. If the neighbour table of our own wire contradicts DHCP, the address is contested: any
     /// machine may be there.
     pub fn at(&self, address: IpAddr) -> Found {
         // Only DHCPv4 teaches machines, so none is known by an IPv6 address.
         let IpAddr::V4(address) = address.to_canonical() else { return Found::default() };
-        // Query the kernel before locking the tables, so that the DHCP loop never waits for it.
-        let neighbour = self.neighbours.at(address);
-        let found = {
-            let tables = self.tables();
-            let leases = tables.leases.get(&address).map_or(&[][..], Vec::as_slice);
-            let candidates = tables.claims.get(address).map_or(&[][..], Vec::as_slice);
-            let now = Instant::now();
-            let are_complete =
-                tables.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= CLAIM_LASTS);
-            identify(leases, Claims { candidates, are_complete }, &neighbour, now)
-        };
-        found.unwrap_or_else(|contest| {
+        self.identify(address).unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;
             let (machine, event) =
                 (None, Event::AmbiguousAddress { address: address.into(), by_dhcp, other, on_wire });
@@ -248,6 +244,17 @@ impl MachineTable {
             self.recorder.record(record);
             Found { machine: KnownMachine::default(), standing: Standing::Contested }
         })
+    }
+
+    fn identify(&self, address: Ipv4Addr) -> Result<Found, Contest> {
+        // Query the kernel before locking the tables, so that the DHCP loop never waits for it.
+        let neighbour = self.neighbours.at(address);
+        let tables = self.tables();
+        let leases = tables.leases.get(&address).map_or(&[][..], Vec::as_slice);
+        let candidates = tables.claims.get(address).map_or(&[][..], Vec::as_slice);
+        let now = Instant::now();
+        let are_complete = tables.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= CLAIM_LASTS);
+        identify(leases, Claims { candidates, are_complete }, &neighbour, now)
     }
 
     /// Whether `address` belongs to this computer, so that no other machine sends from it.

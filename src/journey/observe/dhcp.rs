@@ -36,6 +36,12 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>
             }
             received(boot, (*message, client, details), speaker, at)
         }
+        Event::QuestionBlocked { details, .. } => {
+            let e = &mut boot.evidence;
+            e.blocked_4011 = true;
+            e.relay = details.relay;
+            asked_boot_service(e, at)
+        }
         Event::Answered { message, client, file, .. } => {
             if speaker == Some(Speaker::System) {
                 return false;
@@ -108,9 +114,7 @@ fn received(
     }
     e.relay = details.relay;
     if details.boot_service {
-        e.asked_4011 = e.asked_4011.saturating_add(1);
-        e.asked_4011_at = at;
-        return false;
+        return asked_boot_service(e, at);
     }
     match message {
         Message::Discover | Message::BootpRequest => {
@@ -145,6 +149,13 @@ fn requests(x: &mut Exchange, at: Timestamp) -> bool {
     x.requests = x.requests.saturating_add(1);
     x.last_request = at;
     true
+}
+
+/// A question on port 4011. It does not show that the boot goes on.
+fn asked_boot_service(e: &mut Evidence, at: Timestamp) -> bool {
+    e.asked_4011 = e.asked_4011.saturating_add(1);
+    e.asked_4011_at = at;
+    false
 }
 
 /// A DISCOVER or BOOTREQUEST: a retry, or the first of a new exchange. Returns whether it shows that a loader runs.
@@ -188,7 +199,7 @@ fn discover(
         is_bootp: message == Message::BootpRequest,
         ..Exchange::default()
     };
-    (e.asked_4011, e.answered_4011) = (0, 0);
+    (e.asked_4011, e.answered_4011, e.blocked_4011) = (0, 0, false);
     e.transfers.clear();
     e.reach(if keeps_step { Step::Scripted } else { Step::Asked }, at);
     goes_on && by_loader

@@ -153,7 +153,7 @@ fn touch(boot: &mut Boot, file: &str, site: &Site, at: Timestamp) {
     ) {
         e.obstacle = None;
     }
-    (e.asked_4011, e.answered_4011, e.missing_hint) = (0, 0, None);
+    (e.asked_4011, e.answered_4011, e.blocked_4011, e.missing_hint) = (0, 0, false, None);
     (e.exchange.repeated, e.slow) = (0, None);
     if let Some(run) = e.loader.as_mut().filter(|run| *run.file != *file) {
         run.runs = true;

@@ -27,7 +27,8 @@ pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site:
         | Event::NoFileForArchitecture { .. }
         | Event::PoolExhausted { .. }
         | Event::Conflict { .. }
-        | Event::Declined { .. } => dhcp::observe(boot, record, speaker, site),
+        | Event::Declined { .. }
+        | Event::QuestionBlocked { .. } => dhcp::observe(boot, record, speaker, site),
         Event::BootLoop { file, times, gets_script: false, .. } => {
             let times = u16::try_from(*times).unwrap_or(u16::MAX);
             boot.evidence.meet(Obstacle::Loop { file: Arc::clone(file), times }, at);
@@ -44,6 +45,10 @@ pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site:
             is_script
         }
         Event::Syslog { program, text, .. } => syslog::observe(boot, record, program, text),
+        Event::ReplyTooLarge { bytes } => {
+            boot.evidence.large_reply = Some(*bytes);
+            false
+        }
         event if event.peer().is_some() => files::observe(boot, record, site),
         _ => false,
     }

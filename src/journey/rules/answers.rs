@@ -132,7 +132,9 @@ pub fn port_4011_silent(case: &Case<'_>) -> Option<Verdict> {
     {
         return None;
     }
-    let cause = if e.asked_4011 > e.answered_4011 {
+    let cause = if e.blocked_4011 && e.answered_4011 == 0 {
+        "the machine asked for its boot file on port 4011, and the firewall of this computer dropped the question"
+    } else if e.asked_4011 > e.answered_4011 {
         "the machine asked for its boot file on port 4011 and got no answer"
     } else {
         "the machine asks for its boot file on port 4011 again and again, so the answers do not arrive"

@@ -35,6 +35,7 @@ use crate::store::clock::Clock;
 use crate::store::open::own_address_in_pool;
 use crate::types::Timestamp;
 
+pub mod boot_questions;
 pub mod commands;
 pub mod commit;
 pub mod conflict_checks;

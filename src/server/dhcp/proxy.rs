@@ -22,6 +22,7 @@ use crate::net::packet_socket::{FRAME, RawSender, UdpTap};
 use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::DhcpSocket;
 use crate::record::Recorder;
+use crate::server::dhcp::boot_questions::BootQuestions;
 use crate::server::dhcp::decline_senders::{DeclineTap, Senders};
 use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::deliver::{DelayedReply, Sender, outgoing};
@@ -46,6 +47,8 @@ pub struct Proxy {
     pub engine: Mutex<(Engine, Effects)>,
     /// The hardware addresses that DECLINEs came from.
     pub senders: Senders,
+    /// The questions that the boot service received.
+    pub questions: BootQuestions,
     /// The clock of the engine. The DHCP loop uses the same time.
     pub clock: Clock,
     /// Delays replies that would otherwise come too early.
@@ -59,11 +62,15 @@ impl Proxy {
         let mut inbox = Inbox::default();
         let Some(readable) = self.registered(socket.udp().try_clone().and_then(readable)) else { return };
         let sender = Sender::Udp(socket);
+        let _open = boot_service.then(|| self.questions.open());
         loop {
             let Ok(mut ready) = readable.readable().await else { return };
             match ready.try_io(|udp| inbox.receive(udp.get_ref())) {
                 Ok(Ok(())) => {
                     for (bytes, envelope) in inbox.iter() {
+                        if boot_service {
+                            self.questions.note(bytes);
+                        }
                         self.receive(bytes, envelope, boot_service, &sender);
                     }
                 }

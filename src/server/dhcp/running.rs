@@ -23,6 +23,7 @@ use crate::net::snapshot::{Now, Snapshot};
 use crate::net::udp::{DhcpSocket, Sharing};
 use crate::record::Recorder;
 use crate::server::dhcp::DhcpServer;
+use crate::server::dhcp::boot_questions::BootQuestions;
 use crate::server::dhcp::decline_senders::Senders;
 use crate::server::dhcp::delayed::DelayedSender;
 use crate::server::dhcp::proxy::{Proxy, boot_engine};
@@ -44,6 +45,8 @@ pub struct Parts {
     pub commands: ToLoop,
     /// The changes that people have made to the running server.
     pub changes: ChangeStore,
+    /// The questions that the boot service received.
+    pub questions: BootQuestions,
 }
 
 impl Parts {
@@ -117,11 +120,12 @@ impl Sockets {
         (summary, warnings): (&mut Vec<String>, &mut Vec<String>),
     ) -> Result<Option<Ready>, StartError> {
         let Some(settings) = &config.dhcp else { return Ok(None) };
-        let Parts { now, files, known, recorder, storage, commands, .. } = parts.clone();
+        let Parts { now, files, known, recorder, storage, commands, questions, .. } = parts.clone();
         let delayed = DelayedSender::start(recorder.clone())
             .map_err(|error| StartError(format!("cannot start the thread of replies that wait: {error}")))?;
         let (engine, senders, clock) = (boot_engine(settings), Senders::default(), recorder.clock());
-        let proxy = Arc::new(Proxy { engine, now, files, known, senders, clock, delayed, recorder });
+        let proxy =
+            Arc::new(Proxy { engine, now, files, known, senders, questions, clock, delayed, recorder });
         let mut server = None;
         if let Some(bound) = self.server {
             commands.connect(Some(bound.commands()));

@@ -13,6 +13,7 @@ use crate::net::interface;
 use crate::net::ping::ProbeAnswer;
 use crate::net::snapshot::Snapshot;
 use crate::net::udp::Sharing;
+use crate::server::dhcp::boot_questions::BootQuestions;
 use crate::server::dhcp::commands::released_by_hand;
 use crate::server::dhcp::conflict_checks::WaitingMessage;
 use crate::server::dhcp::delayed::DelayedSender;
@@ -49,6 +50,7 @@ impl Bench {
             now: changes.clone(),
             files: ServedFiles::default(),
             known: MachineTable::default(),
+            questions: BootQuestions::default(),
             senders: Default::default(),
             clock: Clock::start(),
             delayed: DelayedSender::start(recorder.clone()).unwrap(),

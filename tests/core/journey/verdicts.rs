@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use lanboot::event::Event;
+use lanboot::event::{Client, Details, Event};
 use lanboot::journey::boot::BootResult;
 use lanboot::journey::site::Program;
-use lanboot::types::{FileKind, MacAddr, Processor};
+use lanboot::types::{Arch, FileKind, Firmware, MacAddr, Processor};
 use lanboot::wire::dhcp::MessageType;
 use support::world::SERVER;
 
@@ -157,6 +157,21 @@ boot: {arch: {uefi-x64: snponly.efi}}
         assert!(lab.send(&message).is_some(), "an OFFER");
     }
     lab.assert_stuck(5000, "relay_drops_replies");
+}
+
+#[test]
+fn port_4011_silent_by_our_own_firewall() {
+    let mut lab = Lab::server();
+    lab.lease(BIOS, 4000);
+    let client = Client { firmware: Firmware::BiosPxe, arch: Some(Arch::BIOS) };
+    for pause in [500, 1000, 2000] {
+        lab.pass(pause);
+        let details = Details { boot_service: true, ..Details::default() };
+        lab.event(Event::QuestionBlocked { client, details, port: 4011 });
+    }
+    lab.assert_stuck(5000, "port_4011_silent");
+    let cause = &lab.boots()[0].verdict.as_ref().unwrap().cause;
+    assert!(cause.contains("firewall of this computer"), "{cause}");
 }
 
 #[test]
@@ -603,10 +618,39 @@ fn server_slow_while_the_lease_is_not_stored() {
 #[test]
 fn reply_too_large() {
     let mut lab = Lab::server();
-    edk2_discovers(&mut lab, UEFI, |_| ());
-    let mac = lab.mac();
-    lab.journeys.machine_mut(mac).unwrap().boots[0].evidence.large_reply = Some(1600);
+    edk2_discovers(&mut lab, UEFI, |lab| lab.event(Event::ReplyTooLarge { bytes: 1600 }));
     lab.assert_stuck(5000, "reply_too_large");
+}
+
+#[test]
+fn reply_too_large_comes_before_a_relay_agent_that_drops() {
+    const RELAYED: &str = "
+dhcp:
+  mode: server
+  subnets: [{network: 10.1.0.0/24, pool: 10.1.0.50-10.1.0.99, relays: [10.1.0.1]}]
+boot: {arch: {uefi-x64: snponly.efi}}
+";
+    let mut lab = Lab::new(RELAYED);
+    for (pause, secs) in [(0, 0), (4, 4), (8, 12), (16, 28)] {
+        lab.pass(pause * 1000);
+        let mut message = support::world::message(1, MessageType::Discover, UEFI);
+        (message.giaddr, message.secs, message.hops) = (Ipv4Addr::new(10, 1, 0, 1), secs, 1);
+        assert!(lab.send(&message).is_some(), "an OFFER");
+        lab.event(Event::ReplyTooLarge { bytes: 900 });
+    }
+    lab.assert_stuck(5000, "reply_too_large");
+}
+
+#[test]
+fn a_large_reply_that_arrives_is_no_verdict() {
+    let mut lab = Lab::server();
+    let offer = lab.discover(UEFI, 0).unwrap();
+    lab.event(Event::ReplyTooLarge { bytes: 1600 });
+    lab.pass(4000);
+    lab.request(UEFI, SERVER, offer.message.yiaddr).expect("an ACK");
+    lab.size_probe("snponly.efi");
+    lab.tftp("snponly.efi", 300_000, 500);
+    assert_eq!(lab.verdict(0), None);
 }
 
 #[test]

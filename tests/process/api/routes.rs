@@ -97,7 +97,8 @@ fn wrong_requests_are_answered_with_a_json_error() {
         ("GET", "/", 404),
         ("GET", "/api/v1/boots/1", 400),
         ("GET", "/api/v1/boots/1-020000000001", 404),
-        ("GET", "/api/v1/boots/1/pcap", 404),
+        ("GET", "/api/v1/boots/1/pcap", 400),
+        ("GET", "/api/v1/boots/1-020000000001/pcap", 404),
         ("GET", "/api/v1/doctor", 404),
         ("GET", "/api/v1/machines/x", 404),
         ("GET", "/api/v1/machines/%ff", 400),
@@ -128,6 +129,28 @@ fn wrong_requests_are_answered_with_a_json_error() {
     }
     assert!(answer.field("content-security-policy").unwrap().contains("default-src 'none'"));
     assert_eq!(answer.field("access-control-allow-origin"), None);
+}
+
+#[test]
+fn without_a_wire_a_capture_says_why() {
+    let site = Site::new("");
+    boot(site.lab.ports, Kind::UefiX64, 7);
+    let began = std::time::Instant::now();
+    let id = loop {
+        if let Some(id) = site.get("/api/v1/boots")[0]["id"].as_str() {
+            break id.to_owned();
+        }
+        assert!(began.elapsed() < support::lab::PATIENCE, "no boot is listed");
+    };
+    let answer = site.ask("GET", &format!("/api/v1/boots/{id}/pcap"), "");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let why = answer.json()["error"].as_str().unwrap().to_owned();
+    assert!(why.contains("lo has no wire") && why.contains("tcpdump -i lo"), "{why}");
+    let (_, mac) = id.split_once('-').unwrap();
+    let output = site.lab.run(&["capture", mac]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
+    assert!(said.starts_with("lanboot capture: no packets are captured: lo has no wire"), "{said}");
 }
 
 #[test]
