@@ -6,8 +6,8 @@ use axum::routing::{MethodRouter, delete, get, post, put};
 
 use crate::api::handles::Api;
 use crate::api::{
-    captures, changes, events, images, journeys, leases, machines, metrics, openapi, reload, status, subnets,
-    targets, uploads,
+    captures, changes, doctor, events, images, journeys, leases, machines, metrics, openapi, reload, status,
+    subnets, targets, uploads,
 };
 
 /// The right that a request needs.
@@ -51,6 +51,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     Endpoint { method: Method::GET, path: "/api/v1/images", access: Access::Read, handler: || get(images::list) },
     Endpoint { method: Method::PUT, path: "/api/v1/images/{name}", access: Access::Upload, handler: || put(uploads::put_image) },
     Endpoint { method: Method::GET, path: "/api/v1/targets", access: Access::Read, handler: || get(targets::list) },
+    Endpoint { method: Method::GET, path: "/api/v1/doctor", access: Access::Read, handler: || get(doctor::doctor) },
     Endpoint { method: Method::GET, path: "/api/v1/events", access: Access::Read, handler: || get(events::events) },
     Endpoint { method: Method::POST, path: "/api/v1/leases/{address}/release", access: Access::Change, handler: || post(leases::release) },
     Endpoint { method: Method::POST, path: "/api/v1/reload", access: Access::Change, handler: || post(reload::reload) },

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::api::attempts::Attempts;
 use crate::api::commands::{Command, SubnetUsage, ToLoop};
+use crate::api::doctor::Doctor;
 use crate::api::error::ApiError;
 use crate::api::feed::Feed;
 use crate::api::image_uploads::ImageUploads;
@@ -55,6 +56,8 @@ pub struct Api {
     pub journeys: SharedJourneys,
     /// The packets of the machines' boots.
     pub capture: SharedCapture,
+    /// The examination of this computer.
+    pub doctor: Doctor,
     /// The names of this computer.
     pub names: HostNames,
     /// Requests and connections that were refused.
@@ -94,6 +97,7 @@ impl Api {
             feed: Feed::new(started),
             journeys: SharedJourneys::default(),
             capture: SharedCapture::default(),
+            doctor: Doctor::default(),
             names: HostNames::read(),
             refusals: Refusals::default(),
             attempts: Attempts::default(),

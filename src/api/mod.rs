@@ -20,6 +20,7 @@ mod captures;
 mod changes;
 pub mod client;
 pub mod commands;
+pub mod doctor;
 pub mod endpoints;
 mod error;
 mod events;

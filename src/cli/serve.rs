@@ -5,11 +5,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::api::doctor::Examine;
 use crate::cli::check::boot_files;
 use crate::cli::check::{folder_problems, secret_problems};
 use crate::cli::config_file::{BAD_CONFIG, Given, LoadError, Loaded, load_file, read_file};
 use crate::cli::signals::{self, Signals};
-use crate::cli::{log, output};
+use crate::cli::{doctor, log, output};
 use crate::config::{Config, LogFormat, LogLevel};
 use crate::images::add::sets;
 use crate::net::StartError;
@@ -71,6 +72,7 @@ pub fn run(given: Given<'_>, level: Option<LogLevel>, storage: LeaseStorage, use
     };
     runtime.spawn(log.log_suppressed_lines());
     let server = server.reloading_from(source(&loaded.path, given.state, level, log.level()));
+    let server = server.examined_by(examine(&loaded.path, given.state));
     runtime.block_on(serve(loaded, server, &dropped))
 }
 
@@ -171,6 +173,12 @@ fn source(path: &Path, state: Option<&Path>, level: Option<LogLevel>, log_level:
         loaded.map(|loaded| tokio::task::spawn_blocking(move || log_findings(&loaded)));
     };
     Source { read: Arc::new(read), apply: Arc::new(apply) }
+}
+
+/// Examines this computer by the file at `path`, for the API.
+fn examine(path: &Path, state: Option<&Path>) -> Examine {
+    let (path, state) = (path.to_owned(), state.map(Path::to_owned));
+    Arc::new(move || doctor::examine_for_server(Given { file: Some(&path), state: state.as_deref() }))
 }
 
 /// Logs notes about the configuration, and missing and wrong boot files. They do not stop the server, because other

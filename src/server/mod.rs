@@ -31,6 +31,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 use tokio_rustls::rustls::ServerConfig;
 
+use crate::api::doctor::Examine;
 use crate::api::handles::Api;
 use crate::api::reloader::Reloader;
 use crate::content::served_files::ServedFiles;
@@ -77,6 +78,13 @@ impl Server {
     #[must_use]
     pub fn reloading_from(mut self, source: Source) -> Server {
         self.watch.source = Some(source);
+        self
+    }
+
+    /// Makes the API examine this computer with `examine`.
+    #[must_use]
+    pub fn examined_by(self, examine: Examine) -> Server {
+        self.api.doctor.set(examine);
         self
     }
 

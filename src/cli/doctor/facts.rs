@@ -5,6 +5,15 @@ use std::net::Ipv4Addr;
 use crate::net::interface::Interface;
 use crate::types::Ipv4Network;
 
+/// The process that examines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum By {
+    /// `lanboot doctor`.
+    Command,
+    /// The running server, which starts no programs.
+    Server,
+}
+
 /// The facts that were gathered. A fact that could not be read is absent, and [`Facts::not_checked`] has the reason.
 #[derive(Debug, Default)]
 pub(super) struct Facts {

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use nix::sys::statvfs::statvfs;
 
-use super::facts::{Bridge, Disk, Facts, Holder, Link, Route, VirtualMachine};
+use super::facts::{Bridge, By, Disk, Facts, Holder, Link, Route, VirtualMachine};
 use super::network::served;
 use super::servers::{self, Ports};
 use crate::cli::check::computer::ports;
@@ -19,7 +19,7 @@ use crate::net::interface;
 use crate::types::Ipv4Network;
 
 /// Gathers everything. Asking for DHCP servers takes some seconds.
-pub(super) fn gather(loaded: &Loaded) -> Facts {
+pub(super) fn gather(loaded: &Loaded, by: By) -> Facts {
     let mut facts = Facts::default();
     match interface::list() {
         Ok(interfaces) => facts.interfaces = interfaces,
@@ -29,12 +29,13 @@ pub(super) fn gather(loaded: &Loaded) -> Facts {
     facts.links = names.map(|name| link(Path::new("/"), &name)).collect();
     facts.routes = routes(&read("/proc/net/route"));
     facts.container = container();
-    facts.clock_is_synchronised = clock_is_synchronised();
-    if facts.clock_is_synchronised.is_none() {
+    facts.clock_is_synchronised = clock_is_synchronised(by);
+    if facts.clock_is_synchronised.is_none() && by == By::Command {
         facts.not_checked.push("clock: neither timedatectl nor chronyc shows its state".to_owned());
     }
     facts.disks = disks(loaded);
-    facts.holders = ports::taken(loaded).into_iter().flat_map(|(port, pids)| holders(&port, &pids)).collect();
+    facts.holders =
+        ports::taken(loaded).into_iter().flat_map(|(port, pids)| holders(&port, &pids, by)).collect();
     facts.virtual_machines = processes().filter_map(|pid| virtual_machine(pid, &command_line(pid))).collect();
     ask_servers(loaded, &mut facts);
     facts
@@ -112,10 +113,12 @@ fn container() -> Option<String> {
 }
 
 /// Whether a time server sets the clock; `None` if nothing on this computer knows.
-fn clock_is_synchronised() -> Option<bool> {
-    // systemd-timesyncd makes this file when the clock is set (systemd-timesyncd.service(8)).
-    if Path::new("/run/systemd/timesync/synchronized").exists() {
+fn clock_is_synchronised(by: By) -> Option<bool> {
+    if is_clock_set_by_timesyncd() {
         return Some(true);
+    }
+    if by == By::Server {
+        return None;
     }
     let timedatectl = output("timedatectl", &["show", "--property=NTPSynchronized", "--value"]);
     let by_chrony = || {
@@ -128,6 +131,11 @@ fn clock_is_synchronised() -> Option<bool> {
         Some("no") => Some(by_chrony().unwrap_or(false)),
         _ => by_chrony(),
     }
+}
+
+/// Whether systemd-timesyncd has set the clock: it makes this file then (systemd-timesyncd.service(8)).
+pub(super) fn is_clock_set_by_timesyncd() -> bool {
+    Path::new("/run/systemd/timesync/synchronized").exists()
 }
 
 /// The output of a program that succeeds.
@@ -178,7 +186,7 @@ fn mount_point(path: &Path) -> Option<String> {
 }
 
 /// The programs that hold `port`.
-fn holders(port: &ports::Port, pids: &[u32]) -> Vec<Holder> {
+fn holders(port: &ports::Port, pids: &[u32], by: By) -> Vec<Holder> {
     let protocol = if port.protocol == Protocol::Udp { "UDP" } else { "TCP" };
     let shown = Holder {
         port: format!("{protocol} {}", port.address),
@@ -192,7 +200,7 @@ fn holders(port: &ports::Port, pids: &[u32]) -> Vec<Holder> {
     let of = |pid: &u32| Holder {
         pid: *pid,
         name: read(format!("/proc/{pid}/comm")).trim().to_owned(),
-        unit: unit(*pid),
+        unit: if by == By::Command { unit(*pid) } else { None },
         libvirt: libvirt_network(&command_line(*pid)).map(|network| (network, is_installed("virsh"))),
         ..shown.clone()
     };

@@ -99,7 +99,7 @@ fn wrong_requests_are_answered_with_a_json_error() {
         ("GET", "/api/v1/boots/1-020000000001", 404),
         ("GET", "/api/v1/boots/1/pcap", 400),
         ("GET", "/api/v1/boots/1-020000000001/pcap", 404),
-        ("GET", "/api/v1/doctor", 404),
+        ("POST", "/api/v1/doctor", 405),
         ("GET", "/api/v1/machines/x", 404),
         ("GET", "/api/v1/machines/%ff", 400),
         ("GET", "/api/v1/machines/02:00:00:00:00:77", 404),
@@ -151,6 +151,25 @@ fn without_a_wire_a_capture_says_why() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{said}");
     assert!(said.starts_with("lanboot capture: no packets are captured: lo has no wire"), "{said}");
+}
+
+#[test]
+fn doctor_lists_what_a_confined_server_cannot_look_at() {
+    let site = Site::new("targets: {rescue: {kernel: nosuch, initrd: initrd.img}}\n");
+    std::fs::remove_file(site.lab.path().join("boot-images/undionly.kpxe")).unwrap();
+    let report = site.get("/api/v1/doctor");
+    let findings = report["findings"].as_array().unwrap();
+    let missing = findings.iter().find(|finding| finding["id"] == "loader_missing").expect("a finding");
+    assert!(missing["what"].as_str().unwrap().contains("undionly.kpxe"), "{missing}");
+    assert!(missing["fix"].as_str().unwrap().starts_with("lanboot images add"), "{missing}");
+    assert_eq!(report["ok"], false, "{report}");
+    assert!(findings.iter().all(|finding| finding["id"] != "port_taken"), "its own ports: {report}");
+    let left_out = report["not_looked_at"].as_array().unwrap();
+    let firewall = left_out.iter().find(|check| check["id"] == "firewall").expect("the firewall");
+    assert_eq!(firewall["command"], "sudo lanboot doctor");
+    site.lab.write_config("nonsense: 1\n");
+    // The last report is given again for ten seconds.
+    assert_eq!(site.get("/api/v1/doctor"), report);
 }
 
 #[test]
