@@ -11,8 +11,8 @@ use tokio::time::timeout;
 
 use crate::api::attempts::Attempts;
 use crate::api::commands::{Command, SubnetUsage, ToLoop};
-use crate::api::doctor::Doctor;
 use crate::api::error::ApiError;
+use crate::api::examination::Doctor;
 use crate::api::feed::Feed;
 use crate::api::image_uploads::ImageUploads;
 use crate::api::names::HostNames;

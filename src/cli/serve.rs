@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::api::doctor::Examine;
+use crate::api::examination::Examine;
 use crate::cli::check::boot_files;
 use crate::cli::check::{folder_problems, secret_problems};
 use crate::cli::config_file::{BAD_CONFIG, Given, LoadError, Loaded, load_file, read_file};

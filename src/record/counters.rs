@@ -116,12 +116,7 @@ impl Counts {
             Event::Syslog { .. } => add(&self.syslog, 1),
             Event::SyslogDropped { reason, .. } => add(&self.syslog_dropped[*reason as usize], 1),
             Event::CaptureDropped { reason, count } => add(&self.capture_dropped[*reason as usize], *count),
-            Event::HttpStopped { file, bytes, reason, .. } => {
-                add(&self.http_bytes[byte_kind(file)], *bytes);
-                add(&self.http.stopped, 1);
-                add(&self.http_stopped[*reason as usize], 1);
-                add(&self.http.bytes, *bytes);
-            }
+            Event::HttpStopped { file, bytes, reason, .. } => self.count_http_stopped(file, *bytes, *reason),
             Event::HttpRefused { reason, .. } => {
                 add(&self.http.refused, 1);
                 add(&self.http_refused[*reason as usize], 1);
@@ -150,6 +145,13 @@ impl Counts {
             | Event::TftpAcknowledged { .. }
             | Event::HttpStarted { .. } => {}
         }
+    }
+
+    fn count_http_stopped(&self, file: &str, bytes: u64, reason: HttpStop) {
+        add(&self.http_bytes[byte_kind(file)], bytes);
+        add(&self.http.stopped, 1);
+        add(&self.http_stopped[reason as usize], 1);
+        add(&self.http.bytes, bytes);
     }
 
     /// The number of dropped messages, and of requests refused because of the client, by the name of the reason. Only

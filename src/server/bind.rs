@@ -41,8 +41,7 @@ impl Server {
         confine: impl FnOnce() -> Result<(), StartError>,
     ) -> Result<Server, StartError> {
         let recorder = Recorder::default();
-        let (config, start, damage) = with_changes(config, storage);
-        let config = &config;
+        let (ref config, start, damage) = with_changes(config, storage);
         let (served, absent) = find_or_fail(config)?;
         let mut wrong = absent;
         if let Some(settings) = &config.dhcp {

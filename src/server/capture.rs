@@ -1,6 +1,6 @@
 //! Captures the packets of boots on every served interface, for `lanboot capture`. `capture/` decides what is kept; this file
-//! reads the wires. It takes no packet away from any service, and if it is too slow, the kernel drops frames of its own
-//! queue alone and counts them.
+//! reads the wires. It takes no packet away from any service. If it is too slow, the kernel drops frames from the queue of this
+//! socket alone, and counts them.
 //!
 //! Because it sees frames before the firewall of this computer, it also records questions to the boot service that never
 //! reached port 4011, and replies that were too large for the path.
@@ -360,7 +360,8 @@ mod tests {
         let config =
             crate::config::load("{dhcp: {mode: server, subnets: [{network: 192.168.77.0/24}]}}").unwrap();
         let ports = ports(&config);
-        let served = Served { own: vec![SERVER], ..Served::default() };
+        let mut served = Served::new(Vec::new(), []);
+        served.own = vec![SERVER];
         let (now, recorder) = (Snapshot::new(config, served).fixed(), Recorder::default());
         let machines = MachineTable::new(now.clone(), recorder.clone());
         let (shared, questions) = (SharedCapture::default(), BootQuestions::default());

@@ -31,7 +31,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::sleep;
 use tokio_rustls::rustls::ServerConfig;
 
-use crate::api::doctor::Examine;
+use crate::api::examination::Examine;
 use crate::api::handles::Api;
 use crate::api::reloader::Reloader;
 use crate::content::served_files::ServedFiles;
