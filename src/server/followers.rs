@@ -1,5 +1,5 @@
-//! The thread that follows the records, for the journeys and for the API, and that captures packets. The server starts it with its services and
-//! ends it last. It only reads, so whatever happens in it, machines boot.
+//! The thread that follows the records, for the journeys and for the API, and that captures packets. The server starts it
+//! with its services and ends it last. It only reads, so whatever happens in it, machines boot.
 
 use std::any::Any;
 use std::convert::Infallible;
