@@ -1,5 +1,6 @@
 //! `GET /api/v1/boots/{id}/pcap`: the packets of a boot. `server/capture.rs` keeps them.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,7 +13,7 @@ use crate::api::error::{ApiError, Segment};
 use crate::api::handles::Api;
 use crate::capture::pcap;
 use crate::journey::Journeys;
-use crate::journey::boot::BootId;
+use crate::journey::boot::{Boot, BootId};
 use crate::types::Timestamp;
 
 /// Time in which a packet that is on the wire now is read. `server/capture.rs` reads every 10 ms.
@@ -27,7 +28,8 @@ pub(super) async fn pcap(State(api): State<Api>, Segment(id): Segment<String>) -
     let id: BootId = id.parse().map_err(|()| {
         ApiError::bad_request("expected the id of a boot, as `/api/v1/boots` lists it, after /boots/")
     })?;
-    let window = window(&api.journeys.lock(), id, api.recorder.now());
+    let machine = |journeys: &Journeys| window(&journeys.machine(id.mac)?.boots, id, api.recorder.now());
+    let window = machine(&api.journeys.lock());
     let not_found = |message| ApiError::new(StatusCode::NOT_FOUND, message);
     let (from, until) = window.ok_or_else(|| not_found(format!("no boot {id} is known")))?;
     sleep(READ_TIME).await;
@@ -51,8 +53,7 @@ pub(super) async fn pcap(State(api): State<Api>, Segment(id): Segment<String>) -
 
 /// The times between which the packets of the boot are. They end with its last event or with the next boot of the
 /// machine, so that retries after its verdict belong to it.
-fn window(journeys: &Journeys, id: BootId, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
-    let boots = &journeys.machine(id.mac)?.boots;
+fn window(boots: &VecDeque<Boot>, id: BootId, now: Timestamp) -> Option<(Timestamp, Timestamp)> {
     let place = boots.iter().position(|boot| boot.id == id)?;
     let boot = boots.get(place)?;
     let last = boot.events.last().map(|event| event.at);
@@ -70,24 +71,20 @@ fn window(journeys: &Journeys, id: BootId, now: Timestamp) -> Option<(Timestamp,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journey::boot::Boot;
-    use crate::journey::machine::Machine;
     use crate::types::MacAddr;
 
     #[test]
     fn packets_of_a_boot_end_with_it_or_with_the_next_one() {
         const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-        let mut machine = Machine::new(MAC);
+        let mut boots = VecDeque::new();
         for (started, ended) in [(10_000, Some(20_000)), (21_500, Some(90_000)), (200_000, None)] {
             let mut boot = Boot::new(MAC, Timestamp(started));
             boot.ended = ended.map(Timestamp);
-            machine.boots.push_front(boot);
+            boots.push_front(boot);
         }
-        let mut journeys = Journeys::default();
-        journeys.restore(machine);
         let of = |started| {
             let id = BootId { started: Timestamp(started), mac: MAC };
-            window(&journeys, id, Timestamp(250_000)).map(|(from, until)| (from.0, until.0))
+            window(&boots, id, Timestamp(250_000)).map(|(from, until)| (from.0, until.0))
         };
         assert_eq!(of(10_000), Some((9_000, 20_500)), "until the next boot begins");
         assert_eq!(of(21_500), Some((20_500, 92_000)));

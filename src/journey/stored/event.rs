@@ -95,6 +95,9 @@ variants! { Event {
     37 = Syslog { peer, severity, program, text },
     38 = SyslogDropped { peer, reason },
     39 = Facts { peer, hardware },
+    40 = QuestionBlocked { client, details, port },
+    41 = ReplyTooLarge { bytes },
+    42 = CaptureDropped { reason, count },
 } }
 
 variants! { NotKept {

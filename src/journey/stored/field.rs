@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{
-    DropReason, HttpRefusal, HttpStop, Message, Refusal, ServerFact, SyslogDrop, Unanswered, UploadStop,
+    CaptureDrop, DropReason, HttpRefusal, HttpStop, Message, Refusal, ServerFact, SyslogDrop, Unanswered,
+    UploadStop,
 };
 use crate::journey::boot::{BootResult, BootStage};
 use crate::journey::verdict::VerdictId;
@@ -167,6 +168,7 @@ macro_rules! named {
 named!(
     BootResult,
     BootStage,
+    CaptureDrop,
     DropReason,
     HttpRefusal,
     HttpStop,

@@ -1,9 +1,10 @@
 //! Boots as bytes, and boots of an earlier run.
 
+use lanboot::event::{Client, Details, Event};
 use lanboot::journey::Journeys;
 use lanboot::journey::boot::{Boot, BootResult};
 use lanboot::journey::stored::{encode_boot, encode_machine, read_boot, read_machine};
-use lanboot::types::Timestamp;
+use lanboot::types::{Arch, Firmware, Timestamp};
 use proptest::prelude::*;
 
 use super::lab::*;
@@ -33,7 +34,14 @@ fn assert_same(read: &Boot, boot: &Boot) {
 
 #[test]
 fn every_kind_of_boot_is_read_as_it_is_written() {
-    let conversations: [fn(&mut Lab); 5] = [
+    let conversations: [fn(&mut Lab); 6] = [
+        |lab| {
+            let client = Client { firmware: Firmware::BiosPxe, arch: Some(Arch::BIOS) };
+            let details = Details { boot_service: true, ..Details::default() };
+            lab.lease(BIOS, 0);
+            lab.event(Event::QuestionBlocked { client, details, port: 4011 });
+            lab.event(Event::ReplyTooLarge { bytes: 1600 });
+        },
         |lab| lab.boot_to_initrd(),
         |lab| drop(lab.discover(ARM, 0)),
         |lab| {
