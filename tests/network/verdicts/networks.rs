@@ -1,4 +1,4 @@
-//! Networks of their own: full pools, other machines at the addresses, other DHCP servers, relay agents and slow disks.
+//! Separate networks for full pools, other machines at the addresses, other DHCP servers, relay agents and slow disks.
 
 use std::fs;
 use std::io::{Read, Write};

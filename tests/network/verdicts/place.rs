@@ -303,7 +303,7 @@ fn verdicts_of(boot: &Value) -> Vec<&str> {
     events.filter(|event| event["event"] == "stuck").filter_map(|event| event["reason"].as_str()).collect()
 }
 
-/// What is wrong with a verdict.
+/// Describes the fault of a verdict; `None` if it is right.
 fn check_verdict(boot: &Value, verdict: &Value, wanted: &Wanted) -> Option<String> {
     if verdict["id"] != wanted.id {
         return Some(format!("it got {}, wanted {}", verdict["id"], wanted.id));
