@@ -468,7 +468,7 @@ fn r_43_json_logs_have_fields() {
         (Some("ERROR"), Some("cannot")),
         "{error}"
     );
-    lab.write_config(&format!("{}log: {{format: json}}\nmachines: [{{name: node1}}]\n", lab.config()));
+    lab.write_config(&format!("{}log: {{format: json}}\nnonsense: 1\n", lab.config()));
     let wrong = lab.run(&["serve"]);
     let stdout = String::from_utf8(wrong.stdout).unwrap();
     let error = json(stdout.lines().last().unwrap_or_default());
