@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::nice;
 use tokio::sync::oneshot;
 
 use crate::api::handles::Api;
@@ -17,6 +18,8 @@ use crate::record::Recorder;
 use crate::store::journeys::{JOURNEYS, JourneyFile, KeptMachine, open};
 use crate::types::MacAddr;
 
+/// By how much the thread is nicer than the threads that answer machines.
+const NICE: i32 = 10;
 /// Pause between two batches.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of machines whose rows are written in one batch, which bounds the processor time in a storm of boots.
@@ -97,6 +100,8 @@ struct Store {
 
 impl Store {
     fn run(mut self, stopped: &Receiver<()>, loaded: oneshot::Sender<Kept>) {
+        // On Linux this is about the calling thread. A sandbox may forbid it, and then all threads are equal.
+        let _ = nice(NICE);
         let machines = self.open();
         // Nobody waits for them if the server stops already.
         let _ = loaded.send(machines);

@@ -19,6 +19,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 const CACHE_KIB: i32 = 4096;
 /// Number of boots that are deleted at once when the database is full.
 const TRIM: u32 = 500;
+/// Maximum number of such deletions after one batch, which adds fewer boots than that.
+const MAX_TRIMS: u32 = 100;
 
 /// The open database.
 #[derive(Debug)]
@@ -68,7 +70,10 @@ impl JourneyFile {
                 delete(transaction, old, params![number(machine.mac), signed(machine.oldest)], change)
             })
         })?;
-        while self.is_full()? {
+        for _ in 0..MAX_TRIMS {
+            if !self.is_full()? {
+                break;
+            }
             self.trim()?;
         }
         Ok(())

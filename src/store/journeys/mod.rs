@@ -1,5 +1,5 @@
 //! The boots of machines over restarts: one SQLite database, `journeys.db` in the state folder, beside the leases and
-//! independent of them. `server/journeys/` opens it in its own thread, so that no packet waits for it.
+//! independent of them. `server/journey_keeper.rs` opens it in its own thread, so that no packet waits for it.
 //!
 //! It uses a rollback journal and one transaction per batch, so kill -9 loses what came after the last batch and nothing
 //! else. A file that is damaged or of another version is kept as `journeys.db.aside`; the rows that can be read are taken
