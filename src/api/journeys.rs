@@ -74,7 +74,7 @@ impl BootView {
             verdict: boot.verdict.as_deref().map(VerdictView::from),
             files: boot.chain.iter().map(|file| crate::journey::verdict::escaped(file)).collect(),
             omitted: boot.omitted,
-            events: events.map(|record| fields::json(record)).collect(),
+            events: events.map(fields::json).collect(),
         }
     }
 }

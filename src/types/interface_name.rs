@@ -27,7 +27,7 @@ impl Deref for InterfaceName {
 impl From<&str> for InterfaceName {
     /// A longer name than the kernel allows is shortened.
     fn from(name: &str) -> InterfaceName {
-        let end = name.floor_char_boundary(MAX_LEN);
+        let end = (0..=MAX_LEN).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
         let mut bytes = [0; MAX_LEN];
         bytes.iter_mut().zip(name.bytes().take(end)).for_each(|(to, from)| *to = from);
         InterfaceName { bytes, len: u8::try_from(end).unwrap_or_default() }

@@ -182,14 +182,12 @@ fn whole(boot: &mut Boot, file: &str, (bytes, began): (u64, Timestamp), site: &S
     {
         e.obstacle = None;
     }
+    let is_after_script = e.step >= Step::Scripted && !is_named(e, file);
     match role {
+        // An iPXE that its own script starts gets that script again.
+        FileRole::Loader if is_after_script && site.program(file) == Program::Ipxe => loaded(e, &name, at),
         // Modules that a loader loads after its script are parts of it.
-        FileRole::Loader if e.step >= Step::Scripted && !is_named(e, file) => {
-            // An iPXE that its own script starts gets that script again.
-            if site.program(file) == Program::Ipxe {
-                loaded(e, &name, at);
-            }
-        }
+        FileRole::Loader if is_after_script => {}
         FileRole::Loader => {
             // A terminal or a switch runs its image and says nothing more.
             let runs_unseen = e.firmware == Some(Firmware::Bootp) && site.program(file) == Program::Other;

@@ -62,7 +62,7 @@ fn two_at_once(yaml: &str, relay: Option<Ipv4Addr>, lease: Lease) {
     lab.n = 2;
     assert_eq!((lab.boots().len(), lab.verdict(0)), (1, Some("kernel_missing")));
     let own = |record: &Record| record.machine.as_ref().and_then(|machine| machine.mac) == Some(lab.mac());
-    assert!(lab.boots()[0].events.iter().all(|record| own(record)));
+    assert!(lab.boots()[0].events.iter().all(own));
 }
 
 #[test]

@@ -621,7 +621,7 @@ fn two_thousand_good_boots_get_no_verdict() {
             let event = |record: &Record| {
                 format!("{:?} {:.90}", record.at.since(began), format!("{:?}", record.event))
             };
-            let events: Vec<String> = boots[0].events.iter().take(14).map(|record| event(record)).collect();
+            let events: Vec<String> = boots[0].events.iter().take(14).map(event).collect();
             failures.push(format!(
                 "{what}: late={is_late} {:?} {:?} {} boots, {events:#?}",
                 lab.causes,

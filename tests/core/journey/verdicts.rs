@@ -228,7 +228,7 @@ fn address_conflict_if_every_address_is_in_use() {
 #[test]
 fn address_conflict_if_the_last_one_is_found_after_the_pool_was_empty() {
     let mut lab = Lab::server();
-    let client = lanboot::event::Client { firmware: lanboot::types::Firmware::UefiPxe, arch: None };
+    let client = Client { firmware: Firmware::UefiPxe, arch: None };
     lab.discover(UEFI, 0);
     let subnet = "192.168.77.0/24".parse().unwrap();
     lab.event(Event::PoolExhausted { subnet, size: 2, client });
