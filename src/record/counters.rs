@@ -1,11 +1,14 @@
 //! Counts events since the start of the server. The [`Recorder`](super::Recorder) owns the counters.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::event::{
     CaptureDrop, DropReason, Event, HttpRefusal, HttpStop, Message, Refusal, ServerFact, SyslogDrop,
     TransferStop, Unanswered, UploadStop,
 };
+use crate::types::Arch;
 
 /// One counter for each kind of message and each reason.
 #[derive(Debug)]
@@ -32,7 +35,12 @@ pub struct Counts {
     pub(super) syslog: AtomicU64,
     pub(super) syslog_dropped: [AtomicU64; SyslogDrop::ALL.len()],
     pub(super) capture_dropped: [AtomicU64; CaptureDrop::ALL.len()],
+    /// Boots by result and client architecture.
+    pub(super) boots: Mutex<BTreeMap<(&'static str, Option<Arch>), u64>>,
 }
+
+/// Maximum number of pairs of result and architecture that are counted. A client can invent architectures.
+const MAX_BOOT_COUNTERS: usize = 64;
 
 /// Counters of file requests of one protocol.
 #[derive(Debug, Default)]
@@ -67,6 +75,7 @@ impl Default for Counts {
             syslog: AtomicU64::new(0),
             syslog_dropped: zeros(),
             capture_dropped: zeros(),
+            boots: Mutex::default(),
         }
     }
 }
@@ -113,6 +122,8 @@ impl Counts {
             }
             Event::TftpSizeProbe { .. } => add(&self.size_probes, 1),
             Event::HttpAnswered { .. } | Event::Facts { .. } => add(&self.http_answered, 1),
+            Event::Booted { arch, .. } => self.count_boot("booted", *arch),
+            Event::Stuck { arch, .. } => self.count_boot("stuck", *arch),
             Event::Syslog { .. } => add(&self.syslog, 1),
             Event::SyslogDropped { reason, .. } => add(&self.syslog_dropped[*reason as usize], 1),
             Event::CaptureDropped { reason, count } => add(&self.capture_dropped[*reason as usize], *count),
@@ -136,8 +147,6 @@ impl Counts {
             | Event::NotKept { .. }
             | Event::RogueServer { .. }
             | Event::Heard { .. }
-            | Event::Booted { .. }
-            | Event::Stuck { .. }
             | Event::GoesOn { .. }
             | Event::QuestionBlocked { .. }
             | Event::ReplyTooLarge { .. }
@@ -152,6 +161,13 @@ impl Counts {
         add(&self.http.stopped, 1);
         add(&self.http_stopped[reason as usize], 1);
         add(&self.http.bytes, bytes);
+    }
+
+    fn count_boot(&self, result: &'static str, arch: Option<Arch>) {
+        let mut boots = self.boots.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = boots.len() < MAX_BOOT_COUNTERS || boots.contains_key(&(result, arch));
+        let count = boots.entry((result, arch.filter(|_| has_room))).or_default();
+        *count = count.saturating_add(1);
     }
 
     /// The number of dropped messages, and of requests refused because of the client, by the name of the reason. Only

@@ -17,7 +17,14 @@ pub struct Gauges {
     pub failed_reloads: AtomicU64,
     /// Records that were lost before a reader took them in, by [`Reader`].
     pub lost: [AtomicU64; Reader::ALL.len()],
+    /// Time of each stage of the boots that reached their system, by [`STAGES`].
+    pub stages: [Histogram; STAGES.len()],
+    /// Machines by the stage of their newest boot, by [`STAGES`], as the last scrape counted them.
+    pub machines: [AtomicU64; STAGES.len()],
 }
+
+/// The names of the stages of a boot, in order.
+pub const STAGES: [&str; 5] = ["firmware", "loader", "script", "kernel", "os"];
 
 /// A reader of the records inside the server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,6 +56,8 @@ impl Default for Gauges {
             reloads: AtomicU64::new(0),
             failed_reloads: AtomicU64::new(0),
             lost: [AtomicU64::new(0), AtomicU64::new(0)],
+            stages: std::array::from_fn(|_| Histogram::of_boots()),
+            machines: Default::default(),
         }
     }
 }

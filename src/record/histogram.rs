@@ -3,21 +3,39 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets in seconds. A further bucket has everything above.
-const BOUNDS: [f64; 16] =
+/// Number of buckets with an upper bound. A further bucket has everything above.
+const BUCKETS: usize = 16;
+/// Upper bounds in seconds of the buckets of replies and commits.
+const BOUNDS: [f64; BUCKETS] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Upper bounds in seconds of the buckets of boots.
+const BOUNDS_OF_BOOTS: [f64; BUCKETS] =
+    [0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1800.0];
+
 /// Counts durations by bucket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Histogram {
-    buckets: [AtomicU64; BOUNDS.len() + 1],
+    bounds: &'static [f64; BUCKETS],
+    buckets: [AtomicU64; BUCKETS + 1],
     sum_nanos: AtomicU64,
 }
 
+impl Default for Histogram {
+    fn default() -> Histogram {
+        Histogram { bounds: &BOUNDS, buckets: Default::default(), sum_nanos: AtomicU64::new(0) }
+    }
+}
+
 impl Histogram {
+    /// A histogram for the stages of boots, which take seconds to minutes.
+    pub fn of_boots() -> Histogram {
+        Histogram { bounds: &BOUNDS_OF_BOOTS, ..Histogram::default() }
+    }
+
     pub fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let place = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        let place = self.bounds.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS);
         if let Some(bucket) = self.buckets.get(place) {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
@@ -27,7 +45,7 @@ impl Histogram {
 
     /// The sum in seconds, and each bucket's upper bound with its count.
     pub fn read(&self) -> (f64, Vec<(f64, u64)>) {
-        let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let sum = Duration::from_nanos(self.sum_nanos.load(Ordering::Relaxed)).as_secs_f64();
         (sum, bounds.zip(counts).collect())

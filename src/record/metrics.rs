@@ -2,6 +2,7 @@
 //! counting an event costs no more than adding to an atomic number.
 
 use std::fmt;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::collector::Collector;
@@ -14,7 +15,7 @@ use prometheus_client::registry::Registry;
 
 use super::Recorder;
 use super::counters::{BYTE_KINDS, Counts};
-use super::gauges::{Gauges, Reader};
+use super::gauges::{Gauges, Reader, STAGES};
 use super::histogram::Histogram;
 use crate::event::{
     DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,
@@ -64,7 +65,7 @@ impl Collector for Scrape {
         dhcp(to, counts, gauges)?;
         self.pools(to)?;
         transfers(to, counts)?;
-        boots(to)?;
+        boots(to, counts, gauges)?;
         let reloads = [("ok", &gauges.reloads), ("failed", &gauges.failed_reloads)];
         let reloads = reloads.map(|(name, counter)| (vec![("result", name)], load(counter)));
         counters(to, "lanboot_config_reloads", "Reloads of the configuration", reloads)?;
@@ -164,16 +165,33 @@ fn transfers(to: &mut DescriptorEncoder<'_>, counts: &Counts) -> fmt::Result {
     counters(to, "lanboot_http_stopped", "HTTP answers that ended early, by reason", stopped)
 }
 
-/// The metrics of boots. They have no samples until boots are recorded.
-fn boots(to: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    counters(to, "lanboot_boots", "Boots by result and client architecture", [])?;
-    to.encode_descriptor(
-        "lanboot_boot_seconds",
-        "Time of each stage of a boot",
-        None,
-        MetricType::Histogram,
-    )?;
-    gauges_of(to, "lanboot_machines", "Machines by the stage of their boot", [])
+/// The metrics of boots.
+fn boots(to: &mut DescriptorEncoder<'_>, counts: &Counts, gauges: &Gauges) -> fmt::Result {
+    let boots = counts.boots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let boots: Vec<(&str, String, u64)> = boots
+        .into_iter()
+        .map(|((result, arch), count)| {
+            (result, arch.map_or_else(|| "unknown".to_owned(), |arch| arch.to_string()), count)
+        })
+        .collect();
+    let samples = boots
+        .iter()
+        .map(|(result, arch, count)| (vec![("result", *result), ("arch", arch.as_str())], *count));
+    counters(to, "lanboot_boots", "Boots by result and client architecture", samples)?;
+    let help = "Time of each stage of the boots that reached their system";
+    let mut family = to.encode_descriptor("lanboot_boot_seconds", help, None, MetricType::Histogram)?;
+    for (stage, histogram) in STAGES.iter().zip(&gauges.stages) {
+        let (sum, buckets) = histogram.read();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let labels: Labels<'_> = vec![("stage", stage)];
+        family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+    }
+    let machines = STAGES.iter().zip(&gauges.machines);
+    let machines = machines.map(|(stage, gauge)| {
+        let labels: Labels<'_> = vec![("stage", *stage)];
+        (labels, i64::try_from(load(gauge)).unwrap_or(i64::MAX))
+    });
+    gauges_of(to, "lanboot_machines", "Machines by the stage of their newest boot", machines)
 }
 
 /// The `type` of a message.
@@ -243,6 +261,8 @@ fn histogram(to: &mut DescriptorEncoder<'_>, name: &str, help: &str, histogram: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::{Event, Record};
+    use crate::types::{Arch, Timestamp};
     use std::time::Duration;
 
     fn pool() -> PoolMetric {
@@ -278,6 +298,36 @@ mod tests {
             assert!(text.contains(&sample), "{sample}");
         }
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn boots_are_counted_by_result_and_architecture() {
+        let recorder = Recorder::default();
+        let booted = |arch| Event::Booted { arch, chain: String::new(), took: Duration::from_secs(40) };
+        for arch in [Some(Arch::UEFI_X64), Some(Arch::UEFI_X64), None] {
+            recorder.record(Record { at: Timestamp(0), interface: None, machine: None, event: booted(arch) });
+        }
+        recorder.stage_took(1, Duration::from_secs(12));
+        recorder.set_machines([0, 0, 3, 0, 7]);
+        let text = recorder.metrics(Vec::new());
+        for sample in [
+            "lanboot_boots_total{result=\"booted\",arch=\"uefi-x64\"} 2\n",
+            "lanboot_boots_total{result=\"booted\",arch=\"unknown\"} 1\n",
+            "lanboot_boot_seconds_bucket{le=\"10.0\",stage=\"loader\"} 0\n",
+            "lanboot_boot_seconds_sum{stage=\"loader\"} 12.0\n",
+            "lanboot_boot_seconds_count{stage=\"os\"} 0\n",
+            "lanboot_machines{stage=\"script\"} 3\n",
+            "lanboot_machines{stage=\"os\"} 7\n",
+        ] {
+            assert!(text.contains(sample), "{sample} is not in\n{text}");
+        }
+        // A client cannot make any number of samples.
+        for number in 0..1000 {
+            let arch = Some(Arch::from_number(number));
+            recorder.record(Record { at: Timestamp(0), interface: None, machine: None, event: booted(arch) });
+        }
+        let samples = recorder.metrics(Vec::new()).matches("lanboot_boots_total{").count();
+        assert!(samples <= 65, "{samples}");
     }
 
     #[test]

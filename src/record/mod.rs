@@ -21,7 +21,7 @@ use rate_limit::{Budget, Kind};
 use repeats::Repeats;
 use subscriber::Subscribers;
 
-pub use gauges::Reader;
+pub use gauges::{Reader, STAGES};
 pub use log_line::how_to_add;
 pub use subscriber::{Batch, MAX_QUEUED, SharedRecord, Subscriber};
 
@@ -190,6 +190,17 @@ impl Recorder {
 
     fn gauges(&self) -> &Gauges {
         &self.inner.gauges
+    }
+
+    /// Counts the time that a boot took for the stage with this number in [`STAGES`].
+    pub fn stage_took(&self, stage: usize, took: Duration) {
+        self.inner.gauges.stages.get(stage).into_iter().for_each(|histogram| histogram.observe(took));
+    }
+
+    /// Sets the numbers of machines by the stage of their newest boot, for [`Recorder::metrics`].
+    pub fn set_machines(&self, machines: [u64; STAGES.len()]) {
+        let gauges = self.inner.gauges.machines.iter().zip(machines);
+        gauges.for_each(|(gauge, count)| gauge.store(count, Ordering::Relaxed));
     }
 
     /// Counts records that `reader` lost because its queue was full.

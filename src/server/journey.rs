@@ -146,6 +146,7 @@ pub async fn follow(api: &Api, kept: Option<oneshot::Receiver<Kept>>) -> Infalli
                 losses.note(batch.lost, &mut journeys, &api.recorder);
             }
             changes.extend(journeys.advance(until));
+            changes.iter().for_each(|changed| count_stages(&journeys, *changed, &api.recorder));
             let ended: Vec<Option<(MachineId, Event)>> =
                 changes.iter().map(|changed| summary(&journeys, *changed)).collect();
             (changes.len(), ended)
@@ -163,6 +164,19 @@ pub async fn follow(api: &Api, kept: Option<oneshot::Receiver<Kept>>) -> Infalli
 
 fn is_conflict(record: &Record) -> bool {
     matches!(record.event, Event::Conflict { .. } | Event::ProxyArp { .. })
+}
+
+/// Counts the time of each stage of a boot that reached its system.
+fn count_stages(journeys: &crate::journey::Journeys, changed: Changed, recorder: &Recorder) {
+    let boot = journeys.boot(changed.boot).filter(|_| changed.change == Change::Booted);
+    let Some(boot) = boot else { return };
+    let mut end = boot.ended;
+    for (stage, began) in boot.reached.iter().enumerate().rev() {
+        if let (Some(began), Some(end)) = (began, end) {
+            recorder.stage_took(stage, end.since(*began));
+        }
+        end = began.or(end);
+    }
 }
 
 /// The summary of a boot that ended, or that goes on.
