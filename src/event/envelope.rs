@@ -1,37 +1,7 @@
-//! The envelope of an event: when and where it happened, and to which machine.
+//! Puts events into their envelope.
 
-use super::{DropReason, Event};
-use crate::types::{Arch, Firmware, InterfaceName, MachineId, Timestamp};
-
-/// The program that sent a DHCP message. The machine that it runs on is in [`Record::machine`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Client {
-    pub firmware: Firmware,
-    /// The client architecture, if the message has one.
-    pub arch: Option<Arch>,
-}
-
-/// An event in its envelope. Log lines, counters, journeys and the API are made from records alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Record {
-    /// When it happened, by the server's clock.
-    pub at: Timestamp,
-    /// The name of the interface; `None` if the event belongs to no interface, or if it is not known.
-    pub interface: Option<InterfaceName>,
-    /// The machine that the event is about, wherever it is known.
-    pub machine: Option<MachineId>,
-    pub event: Event,
-}
-
-/// The part of the envelope that all records of one DHCP message share.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Context {
-    pub at: Timestamp,
-    pub interface: Option<InterfaceName>,
-    pub machine: Option<MachineId>,
-    /// The sender of the message, if the message could be decoded.
-    pub client: Option<Client>,
-}
+use super::{Context, DropReason, Event, Record};
+use crate::types::{InterfaceName, Timestamp};
 
 impl Context {
     /// The context of a message whose sender is not known.

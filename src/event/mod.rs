@@ -8,11 +8,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::types::{Arch, ClientId, Hardware, Ipv4Network, MacAddr, Rule, Severity};
+use crate::types::{
+    Arch, ClientId, Hardware, InterfaceName, Ipv4Network, MacAddr, MachineId, Rule, Severity, Timestamp,
+};
 
 pub use capture::CaptureDrop;
+pub use client::Client;
 pub use details::Details;
-pub use envelope::{Client, Context, Record};
 pub use http::{HttpRefusal, HttpStop};
 pub use reason::{DropReason, Message, Refusal, Unanswered, UploadStop};
 pub use reservation::NotKept;
@@ -23,6 +25,7 @@ pub use tftp::{TransferEnd, TransferStop};
 #[macro_use]
 mod reason;
 mod capture;
+mod client;
 mod details;
 mod envelope;
 mod http;
@@ -362,4 +365,26 @@ mod tests {
         assert_eq!(unique.len(), names.len());
         assert!(names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())));
     }
+}
+
+/// An event in its envelope. Log lines, counters, journeys and the API are made from records alone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    /// When it happened, by the server's clock.
+    pub at: Timestamp,
+    /// The name of the interface; `None` if the event belongs to no interface, or if it is not known.
+    pub interface: Option<InterfaceName>,
+    /// The machine that the event is about, wherever it is known.
+    pub machine: Option<MachineId>,
+    pub event: Event,
+}
+
+/// The part of the envelope that all records of one DHCP message share.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Context {
+    pub at: Timestamp,
+    pub interface: Option<InterfaceName>,
+    pub machine: Option<MachineId>,
+    /// The sender of the message, if the message could be decoded.
+    pub client: Option<Client>,
 }
