@@ -18,8 +18,8 @@ use crate::types::MacAddr;
 
 /// Addresses whose MAC is cached for [`FRESH`]. When the cache is full it is emptied, which costs a new query for each.
 const MAX_REMEMBERED: usize = 4096;
-/// How long a cached MAC is used before the kernel is asked again; a machine requests many files within that time. An
-/// address without a MAC is not cached: it gets one as soon as something is sent to it.
+/// How long [`Neighbours::lately`] uses a cached MAC before the kernel is asked again. An address without a MAC is not
+/// cached: it gets one as soon as something is sent to it.
 const FRESH: Duration = Duration::from_secs(1);
 /// The neighbour table as text, for kernels before 5.0, which cannot be asked for a single address.
 const ARP_TABLE: &str = "/proc/net/arp";
@@ -44,6 +44,9 @@ struct Inner {
     /// The served interfaces, which define our wires; `None` means that there are none.
     now: Option<Now>,
     remembered: Mutex<HashMap<Ipv4Addr, (Neighbour, Instant)>>,
+    /// The results that a test has fixed.
+    #[cfg(test)]
+    fixed: Mutex<HashMap<Ipv4Addr, Neighbour>>,
 }
 
 impl Neighbours {
@@ -57,14 +60,22 @@ impl Neighbours {
         address.is_loopback() || self.0.now.as_ref().is_some_and(is_ours)
     }
 
+    /// The neighbour as it was within the last second. Good enough where nothing is decided: between two questions a host
+    /// may take the address of another one by forged ARP replies.
+    pub fn lately(&self, address: Ipv4Addr) -> Neighbour {
+        let lock = self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = lock.get(&address).filter(|(_, asked)| asked.elapsed() < FRESH).cloned();
+        drop(lock);
+        remembered.map_or_else(|| self.at(address), |(neighbour, _)| neighbour)
+    }
+
+    /// The neighbour as the kernel knows it now.
     pub fn at(&self, address: Ipv4Addr) -> Neighbour {
-        let now = Instant::now();
-        let lock = || self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((neighbour, asked)) = lock().get(&address)
-            && now.saturating_duration_since(*asked) < FRESH
-        {
+        #[cfg(test)]
+        if let Some(neighbour) = self.0.fixed.lock().unwrap().get(&address) {
             return neighbour.clone();
         }
+        let now = Instant::now();
         let Some(snapshot) = &self.0.now else { return Neighbour::NotOnLink };
         let wires = {
             let served = Arc::clone(&snapshot.borrow().interfaces);
@@ -82,7 +93,7 @@ impl Neighbours {
             return Neighbour::Silent;
         }
         let neighbour = Neighbour::At(macs);
-        let mut remembered = lock();
+        let mut remembered = self.0.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
@@ -196,8 +207,12 @@ mod tests {
     impl Neighbours {
         /// Fixes the result for `address`.
         pub fn fix(&self, address: Ipv4Addr, neighbour: Neighbour) {
-            let for_long = Instant::now() + Duration::from_secs(3600);
-            self.0.remembered.lock().unwrap().insert(address, (neighbour, for_long));
+            self.0.fixed.lock().unwrap().insert(address, neighbour);
+        }
+
+        /// Fixes what [`Neighbours::lately`] remembers of `address`.
+        pub fn remember(&self, address: Ipv4Addr, neighbour: Neighbour) {
+            self.0.remembered.lock().unwrap().insert(address, (neighbour, Instant::now()));
         }
     }
 

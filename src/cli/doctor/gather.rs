@@ -34,8 +34,11 @@ pub(super) fn gather(loaded: &Loaded, by: By) -> Facts {
         facts.not_checked.push("clock: neither timedatectl nor chronyc shows its state".to_owned());
     }
     facts.disks = disks(loaded);
-    facts.holders =
-        ports::taken(loaded).into_iter().flat_map(|(port, pids)| holders(&port, &pids, by)).collect();
+    // A running server holds its ports, and has reported those that it could not bind.
+    if by == By::Command {
+        facts.holders =
+            ports::taken(loaded).into_iter().flat_map(|(port, pids)| holders(&port, &pids)).collect();
+    }
     facts.virtual_machines = processes().filter_map(|pid| virtual_machine(pid, &command_line(pid))).collect();
     ask_servers(loaded, &mut facts);
     facts
@@ -186,7 +189,7 @@ fn mount_point(path: &Path) -> Option<String> {
 }
 
 /// The programs that hold `port`.
-fn holders(port: &ports::Port, pids: &[u32], by: By) -> Vec<Holder> {
+fn holders(port: &ports::Port, pids: &[u32]) -> Vec<Holder> {
     let protocol = if port.protocol == Protocol::Udp { "UDP" } else { "TCP" };
     let shown = Holder {
         port: format!("{protocol} {}", port.address),
@@ -200,7 +203,7 @@ fn holders(port: &ports::Port, pids: &[u32], by: By) -> Vec<Holder> {
     let of = |pid: &u32| Holder {
         pid: *pid,
         name: read(format!("/proc/{pid}/comm")).trim().to_owned(),
-        unit: if by == By::Command { unit(*pid) } else { None },
+        unit: unit(*pid),
         libvirt: libvirt_network(&command_line(*pid)).map(|network| (network, is_installed("virsh"))),
         ..shown.clone()
     };

@@ -194,8 +194,16 @@ impl Files {
 
     /// The client at `address`, which sent its request to `server`, and the settings as they are now.
     pub fn requester(&self, address: IpAddr, server: IpAddr) -> Requester {
-        let machines::Found { machine, standing } = self.known.at(address);
-        Requester { address, server, machine, standing, boot_state: self.boot_state() }
+        let boot_state = self.boot_state();
+        // Most requests of a busy server are of hosts that nothing is made for. For a machine that has a lease or an
+        // entry, the kernel is asked each time, because another host may have taken its address since the last request.
+        let has_nothing = |found: &machines::Found| {
+            matches!(found.standing, Standing::Unknown | Standing::Neighbour)
+                && boot_state.machine(&found.machine).is_none()
+        };
+        let lately = self.known.lately_at(address).filter(has_nothing);
+        let machines::Found { machine, standing } = lately.unwrap_or_else(|| self.known.at(address));
+        Requester { address, server, machine, standing, boot_state }
     }
 
     /// Finds the content for `asked`, the name as the client sent it. The first match counts:

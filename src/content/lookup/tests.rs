@@ -361,3 +361,27 @@ fn a_request_has_the_settings_of_its_start() {
     files.sent("a", 0..1, 1, &again);
     assert_ne!(text(&files.requester(ADDRESS, SERVER)), first);
 }
+
+#[test]
+fn s_01_a_machine_that_was_there_a_moment_ago_is_not_there_now() {
+    use crate::net::neighbours::Neighbour;
+    let victim: MacAddr = "52:54:00:12:34:56".parse().unwrap();
+    let attacker: MacAddr = "52:54:00:00:00:66".parse().unwrap();
+    let IpAddr::V4(address) = ADDRESS else { unreachable!() };
+    let of = |yaml: &str, has_lease: bool| {
+        let bench = Bench::configured(yaml, &[]);
+        if has_lease {
+            bench.known.learn(ADDRESS, KnownMachine { mac: Some(victim), ..KnownMachine::default() });
+        }
+        bench.known.neighbours.remember(address, Neighbour::At(vec![victim]));
+        bench.known.neighbours.fix(address, Neighbour::At(vec![attacker]));
+        let Requester { machine, standing, .. } = bench.files.requester(ADDRESS, SERVER);
+        (machine.mac, standing)
+    };
+    let entry = "{dhcp: {mode: off}, machines: [{name: victim, mac: '52:54:00:12:34:56', boot: local}]}";
+    let none = "dhcp: {mode: off}";
+    assert_eq!(of(entry, true), (None, Standing::Contested));
+    assert_eq!(of(none, true), (None, Standing::Contested), "it may have a folder or facts");
+    assert_eq!(of(entry, false), (Some(attacker), Standing::Neighbour), "its address is static");
+    assert_eq!(of(none, false), (Some(victim), Standing::Neighbour), "nothing is made for it");
+}

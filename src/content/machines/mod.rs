@@ -22,7 +22,7 @@ use crate::dhcp::other_servers::{ClientChoice, ServerMessage};
 use crate::dhcp::request::{Ask, Request};
 use crate::event::{Event, Message as Kind, Record};
 use crate::lease::{FOREVER, Lease, LeaseBook, LeaseChange, State, is_forever};
-use crate::net::neighbours::Neighbours;
+use crate::net::neighbours::{Neighbour, Neighbours};
 use crate::net::snapshot::Now;
 use crate::record::Recorder;
 use crate::types::{MacAddr, Stage, Timestamp};
@@ -52,7 +52,7 @@ const RELEASED_LASTS: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, Default)]
 pub struct MachineTable {
     tables: Arc<Mutex<Tables>>,
-    neighbours: Neighbours,
+    pub(super) neighbours: Neighbours,
     recorder: Recorder,
 }
 
@@ -228,7 +228,14 @@ impl MachineTable {
     /// records no contest.
     pub fn mac_at(&self, address: IpAddr) -> Option<MacAddr> {
         let IpAddr::V4(address) = address.to_canonical() else { return None };
-        self.identify(address).ok()?.machine.mac
+        self.identify(address, &self.neighbours.at(address)).ok()?.machine.mac
+    }
+
+    /// The machine at `address` by the neighbour table of the last second; `None` if it is contested. Unlike
+    /// [`MachineTable::at`], this may be out of date, and it records no contest.
+    pub fn lately_at(&self, address: IpAddr) -> Option<Found> {
+        let IpAddr::V4(address) = address.to_canonical() else { return Some(Found::default()) };
+        self.identify(address, &self.neighbours.lately(address)).ok()
     }
 
     /// The machine at `address`. If the neighbour table of our own wire contradicts DHCP, the address is contested: any
@@ -236,7 +243,8 @@ impl MachineTable {
     pub fn at(&self, address: IpAddr) -> Found {
         // Only DHCPv4 teaches machines, so none is known by an IPv6 address.
         let IpAddr::V4(address) = address.to_canonical() else { return Found::default() };
-        self.identify(address).unwrap_or_else(|contest| {
+        // The kernel is asked before the tables are locked, so that the DHCP loop never waits for it.
+        self.identify(address, &self.neighbours.at(address)).unwrap_or_else(|contest| {
             let Contest { by_dhcp, other, on_wire } = contest;
             let (machine, event) =
                 (None, Event::AmbiguousAddress { address: address.into(), by_dhcp, other, on_wire });
@@ -246,15 +254,13 @@ impl MachineTable {
         })
     }
 
-    fn identify(&self, address: Ipv4Addr) -> Result<Found, Contest> {
-        // Query the kernel before locking the tables, so that the DHCP loop never waits for it.
-        let neighbour = self.neighbours.at(address);
+    fn identify(&self, address: Ipv4Addr, neighbour: &Neighbour) -> Result<Found, Contest> {
         let tables = self.tables();
         let leases = tables.leases.get(&address).map_or(&[][..], Vec::as_slice);
         let candidates = tables.claims.get(address).map_or(&[][..], Vec::as_slice);
         let now = Instant::now();
         let are_complete = tables.lost.is_none_or(|lost| now.saturating_duration_since(lost) >= CLAIM_LASTS);
-        identify(leases, Claims { candidates, are_complete }, &neighbour, now)
+        identify(leases, Claims { candidates, are_complete }, neighbour, now)
     }
 
     /// Whether `address` belongs to this computer, so that no other machine sends from it.
