@@ -344,8 +344,8 @@ pub enum Event {
         /// The text, as it came. It may have any characters.
         text: String,
     },
-    /// A line that was sent to the syslog receiver, or a connection to it, was dropped.
-    SyslogDropped { peer: SocketAddr, reason: SyslogDrop },
+    /// `count` lines that were sent to the syslog receiver, or one connection to it, were dropped.
+    SyslogDropped { peer: SocketAddr, reason: SyslogDrop, count: u64 },
     /// Our own firewall dropped a client's question to the boot service at `port`: it was on the wire, not in the socket.
     QuestionBlocked { client: Client, details: Details, port: u16 },
     /// A DHCP reply of `bytes` bytes with its headers did not pass in one piece: it was cut into fragments, or ICMP says so.

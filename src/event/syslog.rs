@@ -17,5 +17,9 @@ named! {
         TooManyConnections = "syslog_too_many_connections",
         /// The connection was silent for too long.
         Idle = "syslog_idle",
+        /// The connection was silent for longer than all others, and another machine needed its place.
+        GaveWay = "syslog_gave_way",
+        /// The connection was closed, because its sender logged more lines than one machine may for too long.
+        Flood = "syslog_flood",
     }
 }

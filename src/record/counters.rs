@@ -125,7 +125,7 @@ impl Counts {
             Event::Booted { arch, .. } => self.count_boot("booted", *arch),
             Event::Stuck { arch, .. } => self.count_boot("stuck", *arch),
             Event::Syslog { .. } => add(&self.syslog, 1),
-            Event::SyslogDropped { reason, .. } => add(&self.syslog_dropped[*reason as usize], 1),
+            Event::SyslogDropped { reason, count, .. } => add(&self.syslog_dropped[*reason as usize], *count),
             Event::CaptureDropped { reason, count } => add(&self.capture_dropped[*reason as usize], *count),
             Event::HttpStopped { file, bytes, reason, .. } => self.count_http_stopped(file, *bytes, *reason),
             Event::HttpRefused { reason, .. } => {

@@ -86,7 +86,10 @@ fn http_line(peer: &str, event: &Event) -> String {
             let colon = if program.is_empty() { "" } else { ": " };
             format!("syslog {peer} {severity} {}{colon}{}", escaped(program), escaped(text))
         }
-        Event::SyslogDropped { peer, reason } => format!("dropped(syslog) {peer} reason={}", reason.name()),
+        Event::SyslogDropped { peer, reason, count } => {
+            let count = if *count > 1 { format!(" count={count}") } else { String::new() };
+            format!("dropped(syslog) {peer} reason={}{count}", reason.name())
+        }
         Event::CaptureDropped { reason, count } => {
             format!("dropped(capture) {count} packets reason={}", reason.name())
         }

@@ -148,7 +148,7 @@ const MAX_DIGITS: usize = 6;
 pub struct TooLong;
 
 /// Splits a TCP stream into messages (RFC 6587): each begins with its length in digits and a space (octet counting), or ends
-/// with a line end or NUL byte. One stream may have both. It holds at most [`MAX_MESSAGE`] bytes besides those of one
+/// with a line end or NUL byte. One stream may have both. Empty lines are no messages. It holds at most [`MAX_MESSAGE`] bytes besides those of one
 /// [`Frames::push`].
 #[derive(Debug, Default)]
 pub struct Frames {
@@ -212,6 +212,10 @@ impl Frames {
                 return bytes.get(end.map_or(bytes.len(), |end| end.saturating_add(1))..);
             }
         }
+        let after_line_ends = without_line_ends(bytes);
+        if after_line_ends.len() < bytes.len() {
+            return Some(after_line_ends);
+        }
         match counted(bytes) {
             Some(Counted::Incomplete) => None,
             Some(Counted::Message(length, rest)) if length > MAX_MESSAGE => {
@@ -242,6 +246,12 @@ impl Frames {
 
 fn line_end(bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|byte| matches!(byte, b'\n' | 0))
+}
+
+/// The bytes after the line ends and NUL bytes at their beginning.
+fn without_line_ends(bytes: &[u8]) -> &[u8] {
+    let start = bytes.iter().position(|byte| !matches!(byte, b'\n' | b'\r' | 0));
+    start.and_then(|start| bytes.get(start..)).unwrap_or_default()
 }
 
 /// The beginning of a message with octet counting.
@@ -359,6 +369,18 @@ mod tests {
         assert_eq!(split(&[b"10:00 is no length\0x"]).0, ["10:00 is no length", "x"]);
         assert_eq!(split(&[b"1234567 x\n"]).0, ["1234567 x"]);
         assert_eq!(split(&[b"12 half"]), (Vec::new(), 0), "the message is cut off");
+    }
+
+    #[test]
+    fn empty_lines_are_no_messages() {
+        let stream = b"\n\r\n\0\n<1>a\r\n\n5 <1>bb\n\n6 <1>c\n\n\n";
+        let expected = ["<1>a\r", "<1>bb", "<1>c\n\n"].map(str::to_owned);
+        assert_eq!(split(&[stream]), (expected.to_vec(), 0));
+        let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+        assert_eq!(split(&bytes), (expected.to_vec(), 0), "one byte at a time");
+        let (mut frames, newlines) = (Frames::default(), vec![b'\n'; 1 << 20]);
+        frames.push(&newlines, |_| panic!("no message"));
+        assert!(frames.buffer.is_empty());
     }
 
     #[test]

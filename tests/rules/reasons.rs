@@ -60,7 +60,7 @@ fn events() -> Vec<(&'static str, &'static str, Event)> {
         events.push(("Unanswered", reason.name(), Event::TftpUnanswered { peer, reason }));
     }
     for reason in SyslogDrop::ALL.iter().copied() {
-        events.push(("SyslogDrop", reason.name(), Event::SyslogDropped { peer, reason }));
+        events.push(("SyslogDrop", reason.name(), Event::SyslogDropped { peer, reason, count: 1 }));
     }
     for reason in CaptureDrop::ALL.iter().copied() {
         events.push(("CaptureDrop", reason.name(), Event::CaptureDropped { reason, count: 1 }));

@@ -54,7 +54,7 @@ fields! {
     Hardware { memory, manufacturer, product, serial, platform, buildarch }
 }
 
-// Numbers stay below 128: they are read as LEB128.
+// Numbers stay below 128: they are read as LEB128. 38 was `SyslogDropped` without a count.
 variants! { Event {
     1 = Received { message, client, details },
     2 = Answered { message, address, client, file, note },
@@ -93,11 +93,11 @@ variants! { Event {
     35 = HttpStopped { file, peer, bytes, wanted, reason },
     36 = HttpRefused { name, peer, reason },
     37 = Syslog { peer, severity, program, text },
-    38 = SyslogDropped { peer, reason },
     39 = Facts { peer, hardware },
     40 = QuestionBlocked { client, details, port },
     41 = ReplyTooLarge { bytes },
     42 = CaptureDropped { reason, count },
+    43 = SyslogDropped { peer, reason, count },
 } }
 
 variants! { NotKept {

@@ -1,8 +1,11 @@
 //! The limits of the syslog receiver: lines per second of one address and of all, and connections.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 use crate::event::SyslogDrop;
 use crate::types::limit_key;
@@ -64,14 +67,33 @@ pub(super) struct Limits {
     of_one: HashMap<IpAddr, Allowance>,
     /// When addresses were last forgotten.
     forgot: Option<Instant>,
-    /// The number of open connections of each address.
-    connections: HashMap<IpAddr, usize>,
+    /// The open connections by number, at most [`MAX_CONNECTIONS`].
+    connections: BTreeMap<u64, Connection>,
+    /// The number of the next connection.
+    next: u64,
+}
+
+/// An open connection.
+#[derive(Debug)]
+struct Connection {
+    address: IpAddr,
+    /// When the last byte was received.
+    last: Instant,
+    gives_way: Arc<Notify>,
+}
+
+/// The place of an open connection.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) number: u64,
+    /// Notified when another connection takes the place.
+    pub(super) gives_way: Arc<Notify>,
 }
 
 impl Limits {
     pub(super) fn new(now: Instant) -> Limits {
         let all = Allowance::full(OF_ALL, now);
-        Limits { all, of_one: HashMap::new(), forgot: None, connections: HashMap::new() }
+        Limits { all, of_one: HashMap::new(), forgot: None, connections: BTreeMap::new(), next: 0 }
     }
 
     /// Whether a line from `address` may be recorded at `now`.
@@ -99,31 +121,39 @@ impl Limits {
         if self.all.take(OF_ALL, now) { Ok(()) } else { Err(SyslogDrop::TooManyInAll) }
     }
 
-    /// Counts a connection from `address`.
+    /// Gives a connection from `address` a place. If there is none, the connection that was silent for the longest time gives
+    /// way: silent connections must not keep an installer out.
     ///
     /// # Errors
-    /// There are too many.
-    pub(super) fn connect(&mut self, address: IpAddr) -> Result<(), SyslogDrop> {
+    /// The address has too many.
+    pub(super) fn connect(&mut self, address: IpAddr, now: Instant) -> Result<Place, SyslogDrop> {
         let (all, of_one) = MAX_CONNECTIONS;
-        let open: usize = self.connections.values().sum();
-        let own = self.connections.entry(limit_key(address)).or_default();
-        if open >= all || *own >= of_one {
-            self.connections.retain(|_, count| *count > 0);
+        let address = limit_key(address);
+        if self.connections.values().filter(|open| open.address == address).count() >= of_one {
             return Err(SyslogDrop::TooManyConnections);
         }
-        *own += 1;
-        Ok(())
+        if self.connections.len() >= all {
+            let silent = self.connections.iter().min_by_key(|(_, open)| open.last).map(|(number, _)| *number);
+            let silent = silent.and_then(|number| self.connections.remove(&number));
+            silent.iter().for_each(|silent| silent.gives_way.notify_one());
+        }
+        let (number, gives_way) = (self.next, Arc::new(Notify::new()));
+        self.next += 1;
+        let connection = Connection { address, last: now, gives_way: Arc::clone(&gives_way) };
+        self.connections.insert(number, connection);
+        Ok(Place { number, gives_way })
     }
 
-    /// A connection that was counted has ended.
-    pub(super) fn disconnect(&mut self, address: IpAddr) {
-        let address = limit_key(address);
-        if let Some(count) = self.connections.get_mut(&address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.connections.remove(&address);
-            }
+    /// The connection at place `number` sent bytes.
+    pub(super) fn received(&mut self, number: u64, now: Instant) {
+        if let Some(open) = self.connections.get_mut(&number) {
+            open.last = now;
         }
+    }
+
+    /// The connection at place `number` has ended.
+    pub(super) fn disconnect(&mut self, number: u64) {
+        self.connections.remove(&number);
     }
 }
 
@@ -171,15 +201,43 @@ mod tests {
 
     #[test]
     fn connections_are_bounded() {
-        let mut limits = Limits::new(Instant::now());
+        let now = Instant::now();
+        let mut limits = Limits::new(now);
         let (all, of_one) = MAX_CONNECTIONS;
-        for _ in 0..of_one {
-            assert_eq!(limits.connect(address(1)), Ok(()));
+        let first = limits.connect(address(1), now).unwrap();
+        for _ in 1..of_one {
+            limits.connect(address(1), now).unwrap();
         }
-        assert_eq!(limits.connect(address(1)), Err(SyslogDrop::TooManyConnections));
-        limits.disconnect(address(1));
-        assert_eq!(limits.connect(address(1)), Ok(()));
-        let others = (2..10_000).filter(|n| limits.connect(address(*n)).is_ok()).count();
-        assert_eq!(others, all - of_one);
+        assert_eq!(limits.connect(address(1), now).unwrap_err(), SyslogDrop::TooManyConnections);
+        limits.disconnect(first.number);
+        limits.connect(address(1), now).unwrap();
+        for n in 2..10_000 {
+            limits.connect(address(n), now).unwrap();
+            assert!(limits.connections.len() <= all);
+        }
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_was_silent_for_longest_gives_way() {
+        let now = Instant::now();
+        let mut limits = Limits::new(now);
+        let (all, _) = MAX_CONNECTIONS;
+        let later = |n: usize| now + Duration::from_millis(n.try_into().unwrap());
+        let mut connect = |n: usize| {
+            let place = limits.connect(address(n.try_into().unwrap()), later(n)).unwrap();
+            if n == 1 {
+                // The first connection sends; the second one is silent for longer.
+                limits.received(0, later(all));
+            }
+            place
+        };
+        let places: Vec<Place> = (0..all).map(&mut connect).collect();
+        let newest = connect(all);
+        places[1].gives_way.notified().await;
+        assert!(limits.connections.contains_key(&0) && limits.connections.contains_key(&newest.number));
+        assert_eq!(limits.connections.len(), all);
+        // Its end frees no place of another.
+        limits.disconnect(places[1].number);
+        assert_eq!(limits.connections.len(), all);
     }
 }

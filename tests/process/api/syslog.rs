@@ -1,9 +1,11 @@
 //! The syslog receiver: lines of installers join their machine in the log and in the API.
 
-use std::io::Write;
-use std::net::{Ipv4Addr, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket};
 use std::process::Command;
+use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use support::client::Client;
 use support::lab::{Lab, free_tcp_port};
 
@@ -130,4 +132,51 @@ fn a_reload_turns_syslog_on_moves_it_and_turns_it_off() {
     reload("off");
     serving.wait_for("syslog is off");
     assert!(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, other)).is_ok(), "the port is free");
+}
+
+/// Connects from `address`.
+fn connect(address: Ipv4Addr, port: u16) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddrV4::new(address, 0).into()).unwrap();
+    socket.connect(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into()).unwrap();
+    socket
+}
+
+#[test]
+fn syslog_newlines_are_no_messages_and_short_lines_are_counted_together() {
+    let (lab, port) = (Lab::new(), free_tcp_port());
+    lab.write_config(&format!("{}syslog: {port}\nlog: {{level: debug}}\n", lab.config()));
+    let serving = lab.serve(&["serve"]);
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    stream.write_all(&[b'\n'; 200_000]).unwrap();
+    stream.write_all(b"<3>after\n").unwrap();
+    serving.wait_for("syslog 127.0.0.1 err after");
+    assert_eq!(serving.count("dropped(syslog)"), 0, "an empty line is no message");
+    // 50,000 lines of two bytes, of which the first 2000 are recorded.
+    stream.write_all(&b"x\n".repeat(50_000)).unwrap();
+    drop(stream);
+    serving.wait_for("reason=syslog_too_many_lines count=");
+    // Another machine is received meanwhile.
+    let mut other = connect(Ipv4Addr::new(127, 99, 0, 9), port);
+    other.write_all(b"<3>other\n").unwrap();
+    serving.wait_for("syslog 127.99.0.9 err other");
+    assert!(serving.count("dropped(syslog)") < 500, "one line for each read");
+}
+
+#[test]
+fn syslog_idle_connections_give_way_to_an_installer() {
+    let (lab, port) = (Lab::new(), free_tcp_port());
+    lab.write_config(&format!("{}syslog: {port}\nlog: {{level: debug}}\n", lab.config()));
+    let serving = lab.serve(&["serve"]);
+    // All places, with 8 connections of each address.
+    let silent = (0..512_u16).map(|n| connect(Ipv4Addr::new(127, 99, 1, (n / 8) as u8 + 1), port));
+    let silent: Vec<Socket> = silent.collect();
+    let mut installer = connect(Ipv4Addr::new(127, 99, 0, 9), port);
+    installer.write_all(b"<3>no disk\n").unwrap();
+    serving.wait_for("syslog 127.99.0.9 err no disk");
+    let gave_way = serving.wait_for("reason=syslog_gave_way");
+    assert!(gave_way.contains("dropped(syslog) 127.99.1.1:"), "{gave_way}");
+    silent[0].set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    assert_eq!((&silent[0]).read(&mut [0; 1]).unwrap(), 0, "the first one is closed");
+    assert_eq!(serving.count("reason=syslog_gave_way"), 1);
 }
