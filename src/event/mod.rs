@@ -354,19 +354,6 @@ pub enum Event {
     CaptureDropped { reason: CaptureDrop, count: u64 },
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_stable_and_unique() {
-        let names: Vec<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
-        let unique: std::collections::HashSet<&&str> = names.iter().collect();
-        assert_eq!(unique.len(), names.len());
-        assert!(names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())));
-    }
-}
-
 /// An event in its envelope. Log lines, counters, journeys and the API are made from records alone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Record {
@@ -387,4 +374,17 @@ pub struct Context {
     pub machine: Option<MachineId>,
     /// The sender of the message, if the message could be decoded.
     pub client: Option<Client>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_stable_and_unique() {
+        let names: Vec<&str> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+        let unique: std::collections::HashSet<&&str> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+        assert!(names.iter().all(|name| name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase())));
+    }
 }
