@@ -41,6 +41,8 @@ pub struct Evidence {
     pub loader: Option<LoaderRun>,
     /// The script that was sent last.
     pub script: Option<Arc<str>>,
+    /// Whether nothing needs to follow that script: it has a menu, or boots the local disk.
+    pub script_rests: bool,
     /// The kernel and the last initrd that were sent whole.
     pub kernel: Option<Arc<str>>,
     pub initrd: Option<Arc<str>>,

@@ -205,19 +205,24 @@ impl Machine {
                 self.judge(Some(again), site, at, changes);
             }
             Step::Asked | Step::Requested | Step::Named => {}
+            // It booted its disk from the menu, or was switched off there.
+            Step::Scripted if e.script_rests && !has_obstacle => self.end_unseen(at, changes),
             Step::Loaded | Step::Scripted | Step::Kernel | Step::Initrd => {
                 self.judge(Some(again), site, at, changes);
             }
             Step::Unseen if e.exchange.xid == xid && again < observe::OVERTAKEN => {}
-            Step::System | Step::Unseen => {
-                if let Some(boot) = self.boots.front_mut() {
-                    boot.end(None, at);
-                    changes.push(Change::Booted);
-                }
-            }
+            Step::System | Step::Unseen => self.end_unseen(at, changes),
         }
         if self.boots.front().is_none_or(|boot| boot.ended.is_some()) {
             self.begin(at, changes);
+        }
+    }
+
+    /// Ends the newest boot as one that went on where this server does not see it.
+    fn end_unseen(&mut self, at: Timestamp, changes: &mut Vec<Change>) {
+        if let Some(boot) = self.boots.front_mut() {
+            boot.end(None, at);
+            changes.push(Change::Booted);
         }
     }
 

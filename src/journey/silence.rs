@@ -64,6 +64,7 @@ fn of_step(evidence: &Evidence) -> Option<Timestamp> {
         // The ACK may have been lost, as the one before.
         Step::Named if exchange.requests > 1 => after(USUAL).map(|usual| usual.max(next_request(evidence))),
         Step::Named | Step::Loaded => after(USUAL),
+        Step::Scripted if evidence.script_rests => None,
         Step::Scripted | Step::Kernel => after(AFTER_SCRIPT),
         Step::Initrd => after(AFTER_INITRD),
         Step::System | Step::Unseen => None,

@@ -24,6 +24,10 @@ pub struct Site {
     pub targets: Vec<TargetFiles>,
     /// The machines that boot their local disk by configuration.
     pub local: HashSet<MacAddr>,
+    /// Whether the script that is generated for most machines may rest: it has a menu, or boots the local disk.
+    pub generated_rests: bool,
+    /// The machines for which the opposite holds.
+    pub generated_differs: HashSet<MacAddr>,
     /// Our addresses. A URL with another host is served by another server.
     pub addresses: Vec<Ipv4Addr>,
     /// Boot files that are on another server.
@@ -55,6 +59,8 @@ pub enum Program {
     Pxelinux,
     /// A Linux kernel, alone or with its RAM disk in one file.
     Kernel,
+    /// No program: the script or configuration of a loader, with a menu, or with a command that boots the local disk.
+    Menu,
     Other,
 }
 
@@ -134,6 +140,15 @@ impl Site {
     /// The program in the loader `name`, by its content or else by its name.
     pub fn program(&self, name: &str) -> Program {
         self.loader(name).map_or_else(|| program_by_name(name), |facts| facts.program)
+    }
+
+    /// Whether a machine may stay silent after it got the script `name`, because a menu waits for a person, or because the
+    /// script boots the local disk.
+    pub fn may_rest(&self, name: &str, mac: MacAddr) -> bool {
+        match self.loader(name) {
+            Some(facts) => facts.program == Program::Menu,
+            None => self.generated_rests != self.generated_differs.contains(&mac),
+        }
     }
 
     /// Whether the loader `name` cannot run on a machine of this architecture.

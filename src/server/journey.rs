@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +38,8 @@ const TICK: Duration = Duration::from_millis(250);
 const LOOKED: Duration = Duration::from_secs(10);
 /// Maximum number of names that are remembered as looked into.
 const MAX_LOOKED: usize = 1024;
+/// Number of bytes of a script that are searched for a menu.
+const MAX_SCRIPT: usize = 64 << 10;
 /// Maximum number of names in a folder that are compared with the name of a missing file.
 const MAX_NAMES: usize = 1000;
 
@@ -223,6 +226,8 @@ fn site(snapshot: &Snapshot, files: Option<&Files>) -> Site {
         })
         .collect();
     let default_is_local = config.targets.default == Some(BootAction::Local);
+    // Without `boot.default` the generated script is a menu.
+    site.generated_rests = !matches!(config.targets.default, Some(BootAction::Target(_)));
     for machine in config.targets.machines() {
         let has_other = machine.script.is_some() || machine.once.is_some() || machine.requested.is_some();
         let is_local = match &machine.boot {
@@ -231,6 +236,14 @@ fn site(snapshot: &Snapshot, files: Option<&Files>) -> Site {
         };
         if is_local && !has_other {
             site.local.extend(machine.macs.iter().copied());
+        }
+        let rests = match &machine.boot {
+            _ if has_other => false,
+            Some(action) => !matches!(action, BootAction::Target(_)),
+            None => site.generated_rests,
+        };
+        if rests != site.generated_rests {
+            site.generated_differs.extend(machine.macs.iter().copied());
         }
     }
     site.addresses.clone_from(&snapshot.interfaces.own);
@@ -296,6 +309,7 @@ fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
         _ if has("grub") => Program::Grub,
         // A kernel with its RAM disk in one EFI program.
         FileKind::EfiProgram(_) if open.size > 8 << 20 || has("systemd-stub") => Program::Kernel,
+        FileKind::Text | FileKind::IpxeScript if has_menu(&open.file) => Program::Menu,
         _ => Program::Other,
     };
     Some(LoaderFacts {
@@ -304,6 +318,19 @@ fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
         signed_by: marks.map(|marks| marks.signed_by),
         similar: None,
     })
+}
+
+/// Whether the script or configuration in `file` has a menu, or a command that leaves it for the local disk. A command
+/// after `||` does not count: it runs when another one has failed.
+fn has_menu(file: &fs::File) -> bool {
+    const WORDS: [&str; 9] =
+        ["choose", "exit", "item", "localboot", "menu", "menuentry", "prompt", "sanboot", "shell"];
+    let mut text = vec![0; MAX_SCRIPT];
+    let Ok(length) = file.read_at(&mut text, 0) else { return false };
+    text.truncate(length);
+    let text = String::from_utf8_lossy(&text);
+    let mut words = text.lines().filter_map(|line| line.split_whitespace().next());
+    words.any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// A file in the same folder whose name is like that of the missing file `name`.

@@ -206,6 +206,7 @@ fn whole(boot: &mut Boot, file: &str, (bytes, began): (u64, Timestamp), site: &S
                 e.obstacle = None;
             }
             e.script = Some(Arc::clone(&name));
+            e.script_rests = site.may_rest(file, boot.id.mac);
             boot.loaded(&name);
             boot.reach(Step::Scripted, at);
         }

@@ -114,7 +114,8 @@ pub fn tftp_not_started(case: &Case<'_>) -> Option<Verdict> {
 pub fn script_failed(case: &Case<'_>) -> Option<Verdict> {
     let e = case.e;
     let is_there = matches!(e.step, Step::Scripted | Step::Kernel) && e.transfers.is_empty();
-    let script = e.script.as_deref().filter(|_| is_there)?;
+    let rests = e.script_rests && e.step == Step::Scripted;
+    let script = e.script.as_deref().filter(|_| is_there && !rests)?;
     let then =
         if case.again.is_some() { "then its firmware started again" } else { "then it asked for nothing" };
     Some(Verdict::likely(

@@ -478,6 +478,26 @@ fn ipxe_no_network_if_another_card_asks() {
 }
 
 #[test]
+fn a_menu_and_the_local_disk_are_no_failure_of_the_script() {
+    for again in [20_000, 3_600_000] {
+        let mut lab = Lab::server();
+        lab.journeys.site.generated_rests = true;
+        lab.boot_to_script();
+        lab.pass(again);
+        assert_eq!((lab.boots().len(), lab.verdict(0)), (1, None), "nobody chose yet");
+        lab.boot_to_script();
+        assert_eq!((lab.verdict(0), lab.verdict(1)), (None, None));
+        assert_eq!(lab.boots()[1].result, BootResult::Booted, "from its disk, as far as we know");
+    }
+    let mut lab = Lab::server();
+    lab.journeys.site.generated_rests = true;
+    lab.journeys.site.generated_differs.insert(lab.mac());
+    lab.boot_to_script();
+    lab.pass(29_900);
+    lab.assert_stuck(100, "script_failed");
+}
+
+#[test]
 fn script_failed_by_silence() {
     let mut lab = Lab::server();
     lab.boot_to_script();
