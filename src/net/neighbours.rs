@@ -44,8 +44,7 @@ struct Inner {
     /// The served interfaces, which define our wires; `None` means that there are none.
     now: Option<Now>,
     remembered: Mutex<HashMap<Ipv4Addr, (Neighbour, Instant)>>,
-    /// The results that a test has fixed.
-    #[cfg(test)]
+    /// The neighbours where there are no interfaces: tests fix them.
     fixed: Mutex<HashMap<Ipv4Addr, Neighbour>>,
 }
 
@@ -71,12 +70,11 @@ impl Neighbours {
 
     /// The neighbour as the kernel knows it now.
     pub fn at(&self, address: Ipv4Addr) -> Neighbour {
-        #[cfg(test)]
-        if let Some(neighbour) = self.0.fixed.lock().unwrap().get(&address) {
-            return neighbour.clone();
-        }
         let now = Instant::now();
-        let Some(snapshot) = &self.0.now else { return Neighbour::NotOnLink };
+        let Some(snapshot) = &self.0.now else {
+            let fixed = self.0.fixed.lock().unwrap_or_else(PoisonError::into_inner);
+            return fixed.get(&address).cloned().unwrap_or(Neighbour::NotOnLink);
+        };
         let wires = {
             let served = Arc::clone(&snapshot.borrow().interfaces);
             if served.own.contains(&address) {
