@@ -362,8 +362,15 @@ fn s_01_facts_are_taken_from_the_machine_itself() {
         "GET {own}&memsize=1 HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://x\r\nConnection: close\r\n\r\n"
     );
     assert!(exchange(&lab, address, &browser).0.contains(" 403 "));
-    let listed = lab.run(&["machines"]);
-    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    // Records are followed by a thread that waits for the others.
+    let mut listed = String::new();
+    for _ in 0..200 {
+        listed = String::from_utf8_lossy(&lab.run(&["machines"]).stdout).into_owned();
+        if listed.contains(" MiB, ") {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
     assert!(listed.contains("  511 MiB, A "), "{listed}");
     let listed = lab.run(&["machines", "--json"]);
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();

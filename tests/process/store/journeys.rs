@@ -41,6 +41,10 @@ fn lab_with_a_boot() -> (Lab, Value) {
     let server = lab.serve(&["serve"]);
     lab::boot(lab.ports, Kind::UefiX64, 7);
     until(|| stored(&lab) == 1, "the boot is stored");
+    // Its events may be stored one batch later.
+    let has_events =
+        || fs::read(database(&lab)).is_ok_and(|b| b.windows(12).any(|some| some == b"DHCPDISCOVER"));
+    until(has_events, "the events are stored");
     let before = boots(&lab);
     server.kill_9();
     assert_eq!(before.len(), 1);
