@@ -18,6 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::Context;
 
 use crate::record::fields::NAMES;
+use crate::types::cut;
 
 /// The journal's socket.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -138,11 +139,7 @@ impl Visit for Line {
 
 /// Appends a field: `NAME=value` on a line, or a value with line breaks after its length.
 fn append(entry: &mut Vec<u8>, name: &str, value: &str) {
-    let mut end = value.len().min(MAX_VALUE);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    let value = value.get(..end).unwrap_or(value);
+    let value = cut(value, MAX_VALUE);
     entry.extend(name.as_bytes());
     if value.contains('\n') {
         entry.push(b'\n');

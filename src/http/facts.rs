@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::types::{Hardware, MacAddr};
+use crate::types::{Hardware, MacAddr, cut};
 
 /// Maximum length of the query in bytes. The longest one that iPXE sends has seven values of 64 bytes (the limit of
 /// SMBIOS strings), escaped.
@@ -109,11 +109,7 @@ fn pairs(query: &str) -> Vec<(&str, String)> {
 /// The value as a text, without spaces around it; `None` if it is empty.
 fn text(value: &str) -> Option<Arc<str>> {
     let value = decoded(value);
-    let mut end = value.len().min(MAX_TEXT);
-    while !value.is_char_boundary(end) {
-        end = end.saturating_sub(1);
-    }
-    let value = value.get(..end).unwrap_or_default().trim();
+    let value = cut(&value, MAX_TEXT).trim();
     (!value.is_empty()).then(|| value.into())
 }
 

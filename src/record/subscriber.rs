@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::event::{Event, Record};
+use crate::types::cut;
 
 /// Maximum number of records in the queue of one subscriber, whatever it asks for. A record has about 200 bytes.
 pub const MAX_QUEUED: usize = 65_536;
@@ -215,8 +216,8 @@ fn with_short_name(mut record: Record) -> Record {
     if let Event::TftpRefused { name, .. } | Event::HttpRefused { name, .. } = &mut record.event
         && name.len() > MAX_NAME
     {
-        let end = (0..=MAX_NAME).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
-        name.truncate(end);
+        let len = cut(name, MAX_NAME).len();
+        name.truncate(len);
         name.shrink_to_fit();
     }
     record

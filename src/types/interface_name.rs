@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Deref;
 
+use crate::types::text::cut;
+
 /// Maximum length in bytes: the kernel's IFNAMSIZ without the NUL at the end.
 const MAX_LEN: usize = 15;
 
@@ -27,10 +29,10 @@ impl Deref for InterfaceName {
 impl From<&str> for InterfaceName {
     /// A longer name than the kernel allows is shortened.
     fn from(name: &str) -> InterfaceName {
-        let end = (0..=MAX_LEN).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
+        let name = cut(name, MAX_LEN);
         let mut bytes = [0; MAX_LEN];
-        bytes.iter_mut().zip(name.bytes().take(end)).for_each(|(to, from)| *to = from);
-        InterfaceName { bytes, len: u8::try_from(end).unwrap_or_default() }
+        bytes.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+        InterfaceName { bytes, len: u8::try_from(name.len()).unwrap_or_default() }
     }
 }
 

@@ -14,6 +14,12 @@ impl fmt::Display for BadText {
 
 impl std::error::Error for BadText {}
 
+/// The beginning of `text`, at most `max` bytes. No character is cut in two.
+pub fn cut(text: &str, max: usize) -> &str {
+    let end = (0..=text.len().min(max)).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default()
+}
+
 /// Displays bytes from the wire so that they cannot forge a log line or control a terminal. Printable ASCII stays,
 /// other bytes become `\xNN`, and the text is cut after [`Escaped::LIMIT`] bytes.
 pub struct Escaped<'a>(pub &'a [u8]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::event::Record;
 use crate::journey::boot::{Boot, BootResult};
 use crate::journey::evidence::{Obstacle, Step};
-use crate::types::Timestamp;
+use crate::types::{Timestamp, cut};
 
 /// Maximum number of bytes of a line that are compared and kept.
 const MAX_LINE: usize = 1024;
@@ -84,7 +84,7 @@ pub(super) fn observe(boot: &mut Boot, record: &Record, program: &str, text: &st
     if !is_system || at.since(boot.id.started) > INSTALLATION {
         return false;
     }
-    let text = bounded(text);
+    let text = cut(text, MAX_LINE);
     let is_logged = matches!(e.obstacle, Some((Obstacle::Installer { .. } | Obstacle::NoNetwork { .. }, _)));
     match failure(program, text) {
         // The first line has the cause. An installer that failed logs more, and does not go on thereby.
@@ -143,12 +143,4 @@ fn is_named(text: &str, program: &str) -> bool {
         None => text,
     };
     text.strip_prefix(program).is_some_and(|rest| rest.split([':', ' ']).next() != Some(rest))
-}
-
-fn bounded(text: &str) -> &str {
-    let mut end = text.len().min(MAX_LINE);
-    while !text.is_char_boundary(end) {
-        end = end.saturating_sub(1);
-    }
-    text.get(..end).unwrap_or_default()
 }
