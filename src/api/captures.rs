@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use crate::api::error::{ApiError, Segment};
 use crate::api::handles::Api;
+use crate::api::journeys::{boot_id, unknown_boot};
 use crate::capture::pcap;
 use crate::journey::Journeys;
 use crate::journey::boot::{Boot, BootId};
@@ -25,13 +26,10 @@ const AFTER: Duration = Duration::from_secs(2);
 
 /// The packets of one boot as a pcap file.
 pub(super) async fn pcap(State(api): State<Api>, Segment(id): Segment<String>) -> Result<Response, ApiError> {
-    let id: BootId = id.parse().map_err(|()| {
-        ApiError::bad_request("expected the id of a boot, as `/api/v1/boots` lists it, after /boots/")
-    })?;
+    let id = boot_id(&id)?;
     let machine = |journeys: &Journeys| window(&journeys.machine(id.mac)?.boots, id, api.recorder.now());
     let window = machine(&api.journeys.lock());
-    let not_found = |message| ApiError::new(StatusCode::NOT_FOUND, message);
-    let (from, until) = window.ok_or_else(|| not_found(format!("no boot {id} is known")))?;
+    let (from, until) = window.ok_or_else(|| unknown_boot(id))?;
     sleep(READ_TIME).await;
     let (packets, why_none) = {
         let state = api.capture.lock();
@@ -40,10 +38,13 @@ pub(super) async fn pcap(State(api): State<Api>, Segment(id): Segment<String>) -
     if packets.is_empty() {
         return Err(match why_none {
             Some(why) => ApiError::unavailable(format!("no packets are captured: {why}")),
-            None => not_found(format!(
-                "no packet of the boot {id} is kept any more: the server keeps the newest packets of each machine in memory, \
-                 from its own start on"
-            )),
+            None => ApiError::new(
+                StatusCode::NOT_FOUND,
+                format!(
+                    "no packet of the boot {id} is kept any more: the server keeps the newest packets of each machine in \
+                     memory, from its own start on"
+                ),
+            ),
         });
     }
     let name = format!("attachment; filename=\"lanboot-{id}.pcap\"");

@@ -97,12 +97,20 @@ pub(super) async fn list(State(api): State<Api>) -> Json<Vec<BootView>> {
 
 /// `GET /api/v1/boots/{id}`: one boot with its events.
 pub(super) async fn one(State(api): State<Api>, Segment(id): Segment<String>) -> Answer<BootView> {
-    let id: BootId = id.parse().map_err(|()| {
-        ApiError::bad_request("expected the id of a boot, as `/api/v1/boots` lists it, after /boots/")
-    })?;
+    let id = boot_id(&id)?;
     let journeys = api.journeys.lock();
     match journeys.boot(id) {
         Some(boot) => Ok(Json(BootView::new(boot, true))),
-        None => Err(ApiError::new(StatusCode::NOT_FOUND, format!("no boot {id} is known"))),
+        None => Err(unknown_boot(id)),
     }
+}
+
+/// Reads the id of a boot in a path.
+pub(super) fn boot_id(text: &str) -> Result<BootId, ApiError> {
+    let expected = "expected the id of a boot, as `/api/v1/boots` lists it, after /boots/";
+    text.parse().map_err(|()| ApiError::bad_request(expected))
+}
+
+pub(super) fn unknown_boot(id: BootId) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("no boot {id} is known"))
 }
