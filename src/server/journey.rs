@@ -225,23 +225,16 @@ fn site(snapshot: &Snapshot, files: Option<&Files>) -> Site {
             TargetFiles { name: Arc::clone(&target.name), kernel, initrd, memory }
         })
         .collect();
-    let default_is_local = config.targets.default == Some(BootAction::Local);
+    let default = config.targets.default.as_ref();
     // Without `boot.default` the generated script is a menu.
-    site.generated_rests = !matches!(config.targets.default, Some(BootAction::Target(_)));
+    site.generated_rests = !matches!(default, Some(BootAction::Target(_)));
     for machine in config.targets.machines() {
         let has_other = machine.script.is_some() || machine.once.is_some() || machine.requested.is_some();
-        let is_local = match &machine.boot {
-            Some(action) => *action == BootAction::Local,
-            None => default_is_local,
-        };
-        if is_local && !has_other {
+        let action = machine.boot.as_ref().or(default);
+        if action == Some(&BootAction::Local) && !has_other {
             site.local.extend(machine.macs.iter().copied());
         }
-        let rests = match &machine.boot {
-            _ if has_other => false,
-            Some(action) => !matches!(action, BootAction::Target(_)),
-            None => site.generated_rests,
-        };
+        let rests = !has_other && !matches!(action, Some(BootAction::Target(_)));
         if rests != site.generated_rests {
             site.generated_differs.extend(machine.macs.iter().copied());
         }
