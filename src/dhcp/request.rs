@@ -231,11 +231,11 @@ fn machine_id(message: &Message, entry: Option<&Machine>) -> Option<MachineId> {
     id.if_known()
 }
 
-/// The details of `message` for its record.
-pub fn details_of(message: &Message, arrival: &Arrival) -> Details {
+/// The details of `message` for its record. `boot_service`: it was sent to port 4011.
+pub fn details_of(message: &Message, boot_service: bool) -> Details {
     let relay = (!message.giaddr.is_unspecified()).then_some(message.giaddr);
     let server = message.options.ip(code::SERVER_IDENTIFIER);
-    Details { xid: message.xid, secs: message.secs, relay, server, boot_service: arrival.boot_service }
+    Details { xid: message.xid, secs: message.secs, relay, server, boot_service }
 }
 
 /// The envelope of the records about `message`, which arrived at `arrival` and at the time `now`.

@@ -23,7 +23,8 @@ use crate::capture::select::{Ports, Selected, Sign, Subject, select};
 use crate::capture::unanswered::{Question, Replies, Waiting};
 use crate::config::Config;
 use crate::content::machines::MachineTable;
-use crate::event::{CaptureDrop, Client, Details, Event, Record};
+use crate::dhcp::request::{client_of, details_of};
+use crate::event::{CaptureDrop, Event, Record};
 use crate::net::capture_filter::filter;
 use crate::net::frame_tap::{Batch, Frame, FrameTap};
 use crate::net::readable::{pause, readable};
@@ -270,7 +271,7 @@ impl Reader {
         if self.addresses.len() >= MAX_ADDRESSES {
             self.addresses.clear();
         }
-        let mac = self.parts.machines.mac_at(IpAddr::V4(address));
+        let mac = self.parts.machines.lately_at(IpAddr::V4(address)).and_then(|found| found.machine.mac);
         let time = if mac.is_some() { KNOWN_TIME } else { UNKNOWN_TIME };
         self.addresses.insert(address, (mac, now + time));
         mac
@@ -324,11 +325,7 @@ impl Reader {
 /// The event of a question to the port `port` that did not reach its socket.
 fn blocked(question: &Question, port: u16) -> Option<Event> {
     let message = Message::decode(of_frame(&question.frame)?.udp()?.payload).ok()?;
-    let identity = Identity::of(&message);
-    let client = Client { firmware: identity.firmware, arch: identity.arch() };
-    let relay = Some(message.giaddr).filter(|relay| !relay.is_unspecified());
-    let (xid, secs) = (message.xid, message.secs);
-    let details = Details { xid, secs, relay, server: None, boot_service: true };
+    let (client, details) = (client_of(&Identity::of(&message)), details_of(&message, true));
     Some(Event::QuestionBlocked { client, details, port })
 }
 

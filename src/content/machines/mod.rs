@@ -224,13 +224,6 @@ impl MachineTable {
         self.tables().claim(address, claim, now);
     }
 
-    /// The hardware address of the machine at `address`, if it is known and not contested. Unlike [`MachineTable::at`], this
-    /// records no contest.
-    pub fn mac_at(&self, address: IpAddr) -> Option<MacAddr> {
-        let IpAddr::V4(address) = address.to_canonical() else { return None };
-        self.identify(address, &self.neighbours.at(address)).ok()?.machine.mac
-    }
-
     /// The machine at `address` by the neighbour table of the last second; `None` if it is contested. Unlike
     /// [`MachineTable::at`], this may be out of date, and it records no contest.
     pub fn lately_at(&self, address: IpAddr) -> Option<Found> {

@@ -196,7 +196,11 @@ impl Engine {
         }
         if round == Round::First {
             let (message, client) = (request.ask.kind(), request.client());
-            let received = Event::Received { message, client, details: details_of(request.message, arrival) };
+            let received = Event::Received {
+                message,
+                client,
+                details: details_of(request.message, arrival.boot_service),
+            };
             out.push_back(Effect::Record(context.record(received)));
         }
         other_servers::yield_to_others(&self.observed().rogue_servers, &mut request, &settings, now);

@@ -36,7 +36,7 @@ impl Engine {
                 return drop_message(out, reason, &sender_of(message, arrival, &settings, now));
             }
         };
-        let details = details_of(message, arrival);
+        let details = details_of(message, arrival.boot_service);
         let received = Event::Received { message: request.kind(), client: request.client(), details };
         let context = request.context(now);
         out.push_back(Effect::Record(context.record(received)));
