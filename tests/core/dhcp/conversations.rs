@@ -10,38 +10,11 @@ use lanboot::lease::State;
 use lanboot::wire::dhcp::{Message, MessageType};
 use support::world::*;
 
-type Sent<'a> = &'a [(u8, &'a [u8])];
-
-fn ip(n: u8) -> Ipv4Addr {
-    Ipv4Addr::new(192, 168, 77, n)
-}
-
-/// A server without conflict checks, with these keys in `dhcp`, in its subnet, and after `dhcp`.
-fn world(dhcp: &str, subnet: &str, rest: &str) -> World {
-    World::new(&format!(
-        "dhcp:\n  mode: server\n  conflict_check: off\n{dhcp}\n  subnets:\n    - network: 192.168.77.0/24\n{subnet}\n{rest}\n"
-    ))
-}
+use super::suite::{Sent, ip, lease, offer, with, world};
 
 const TEN: &str = "      pool: 192.168.77.50-192.168.77.59";
 const PXE: Sent<'static> =
     &[(60, b"PXEClient:Arch:00007:UNDI:003016"), (93, &[0, 7]), (55, &[1, 3, 43, 66, 67])];
-
-fn with(mut message: Message, options: Sent<'_>) -> Message {
-    options.iter().for_each(|(code, value)| assert!(message.options.push(*code, value)));
-    message
-}
-
-fn offer(world: &mut World, n: u8, options: Sent<'_>) -> Answer {
-    world.ask(&with(discover(n), options))
-}
-
-fn lease(world: &mut World, n: u8, options: Sent<'_>) -> Answer {
-    let address = offer(world, n, options).message.yiaddr;
-    let ack = world.ask(&with(select(n, SERVER, address), options));
-    assert_eq!((ack.kind(), ack.message.yiaddr), (Some(MessageType::Ack), address));
-    ack
-}
 
 fn relayed(message: Message, giaddr: Ipv4Addr) -> Message {
     Message { giaddr, hops: 1, ..message }

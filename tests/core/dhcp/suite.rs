@@ -9,14 +9,14 @@ use lanboot::lease::State;
 use lanboot::wire::dhcp::{Message, MessageType};
 use support::world::*;
 
-type Sent<'a> = &'a [(u8, &'a [u8])];
+pub(super) type Sent<'a> = &'a [(u8, &'a [u8])];
 
-fn ip(n: u8) -> Ipv4Addr {
+pub(super) fn ip(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 77, n)
 }
 
 /// A server without conflict checks, with these keys in `dhcp`, in its subnet, and after `dhcp`.
-fn world(dhcp: &str, subnet: &str, rest: &str) -> World {
+pub(super) fn world(dhcp: &str, subnet: &str, rest: &str) -> World {
     World::new(&format!(
         "dhcp:\n  mode: server\n  conflict_check: off\n{dhcp}\n  subnets:\n    - network: 192.168.77.0/24\n{subnet}\n{rest}\n"
     ))
@@ -25,12 +25,12 @@ fn world(dhcp: &str, subnet: &str, rest: &str) -> World {
 const ONE: &str = "      pool: 192.168.77.50-192.168.77.50";
 const TWO: &str = "      pool: 192.168.77.50-192.168.77.51";
 
-fn with(mut message: Message, options: Sent<'_>) -> Message {
+pub(super) fn with(mut message: Message, options: Sent<'_>) -> Message {
     options.iter().for_each(|(code, value)| assert!(message.options.push(*code, value)));
     message
 }
 
-fn offer(world: &mut World, n: u8, options: Sent<'_>) -> Answer {
+pub(super) fn offer(world: &mut World, n: u8, options: Sent<'_>) -> Answer {
     world.ask(&with(discover(n), options))
 }
 
@@ -39,7 +39,7 @@ fn offered(world: &mut World, n: u8, options: Sent<'_>) -> Result<Ipv4Addr, Drop
 }
 
 /// DISCOVER and REQUEST of client `n`, both with these options. Returns the ACK.
-fn lease(world: &mut World, n: u8, options: Sent<'_>) -> Answer {
+pub(super) fn lease(world: &mut World, n: u8, options: Sent<'_>) -> Answer {
     let address = offered(world, n, options).unwrap();
     let ack = world.ask(&with(select(n, SERVER, address), options));
     assert_eq!((ack.kind(), ack.message.yiaddr), (Some(MessageType::Ack), address));
