@@ -14,7 +14,7 @@ use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Running, run};
 use serde_json::Value;
 use support::LANBOOT;
 use support::lab::{FILES, content};
-use support::site::{SERVER, Site, ready, until};
+use support::site::{SERVER, Site, machine_behind, ready, until};
 
 use super::one_frame::inside;
 
@@ -215,14 +215,7 @@ fn fragments_that_a_path_drops_are_a_verdict() {
     // A router between the server's network and 10.1.0.0/24, whose path is narrow and loses fragments.
     let router = lab.site.network.host("52:54:00:00:00:fe").unwrap();
     router.ip("addr add 192.168.77.254/24 dev eth0").unwrap();
-    let far = Namespace::new().unwrap();
-    router.ip(&format!("link add lan type veth peer name eth0 netns {}", far.name)).unwrap();
-    router.ip("addr add 10.1.0.1/24 dev lan").unwrap();
-    router.ip("link set lan up").unwrap();
-    far.ip("addr add 10.1.0.2/24 dev eth0").unwrap();
-    far.ip("link set eth0 up").unwrap();
-    far.ip("route add default via 10.1.0.1").unwrap();
-    run(router.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"])).unwrap();
+    let far = machine_behind(&router);
     lab.here().ip("route add 10.1.0.0/24 via 192.168.77.254 mtu lock 576").unwrap();
     let drop_fragments = "add table ip t; add chain ip t pre { type filter hook prerouting priority -500; }; \
         add rule ip t pre ip frag-off & 0x3fff != 0 drop";

@@ -11,7 +11,7 @@ use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Network, Running, ru
 use sha2::{Digest, Sha256};
 use support::LANBOOT;
 use support::lab::{FILES, content};
-use support::site::{SERVER, Site, ready, until};
+use support::site::{SERVER, Site, machine_behind, ready, until};
 
 const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
 const SETPRIV: &[Need] = &[Need { what: "setpriv", package: "util-linux" }];
@@ -102,16 +102,8 @@ fn the_relay_agents_path_from_another_subnet() {
     let mut server = site.serve(&config);
     // A router between the server's network and 10.1.0.0/24.
     let router = host(&site, "52:54:00:00:00:fe", Some("192.168.77.254/24"));
-    let far = Namespace::new().unwrap();
-    router.ip(&format!("link add lan type veth peer name eth0 netns {}", far.name)).unwrap();
-    router.ip("addr add 10.1.0.1/24 dev lan").unwrap();
-    router.ip("link set lan up").unwrap();
-    far.ip("addr add 10.1.0.2/24 dev eth0").unwrap();
-    far.ip("link set eth0 up").unwrap();
-    far.ip("route add default via 10.1.0.1").unwrap();
+    let far = machine_behind(&router);
     site.network.namespace().ip("route add 10.1.0.0/24 via 192.168.77.254").unwrap();
-    let forward = router.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"]).status().unwrap();
-    assert!(forward.success());
 
     let (out, code) = probe(&far, &format!("--server {SERVER} --arch bios,uefi-x64 --collect 0"));
     assert_eq!(code, 0, "{out}\nserver:\n{}", server.drain());

@@ -201,6 +201,19 @@ pub fn router(host: &Namespace) -> Running {
     Running::spawn(router).unwrap()
 }
 
+/// Gives `host` a second network, 10.1.0.0/24, to which it passes packets on. Returns a machine there, at 10.1.0.2.
+pub fn machine_behind(host: &Namespace) -> Namespace {
+    let far = Namespace::new().unwrap();
+    host.ip(&format!("link add lan type veth peer name eth0 netns {}", far.name)).unwrap();
+    host.ip("addr add 10.1.0.1/24 dev lan").unwrap();
+    host.ip("link set lan up").unwrap();
+    far.ip("addr add 10.1.0.2/24 dev eth0").unwrap();
+    far.ip("link set eth0 up").unwrap();
+    far.ip("route add default via 10.1.0.1").unwrap();
+    network::run(host.command("sysctl").args(["-qw", "net.ipv4.ip_forward=1"])).unwrap();
+    far
+}
+
 /// Arguments that make dnsmasq such a router.
 pub const ROUTER: [&str; 2] = ["--enable-ra", "--dhcp-range=fd77::,ra-only"];
 
