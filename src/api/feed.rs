@@ -12,12 +12,12 @@ use tokio::time::sleep;
 
 use crate::api::ring::{Place, Ring};
 use crate::api::seen::SeenMachines;
-use crate::record::{Reader as ReaderOfRecords, Recorder};
+use crate::record::{Reader as ReaderOfRecords, Recorder, Subscriber};
 use crate::store::LeaseReader;
 use crate::types::Timestamp;
 
 /// Maximum number of records that wait to be taken in: 5 MB.
-const MAX_WAITING: usize = 16_384;
+pub const MAX_WAITING: usize = 16_384;
 /// Pause between two batches, so that a busy DHCP loop does not wake this task for each record.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,8 +42,7 @@ impl Feed {
     }
 
     /// Follows the records forever, after the leases stored in `state`.
-    pub async fn follow(&self, recorder: &Recorder, state: &Arc<Path>) -> Infallible {
-        let records = recorder.subscribe(MAX_WAITING);
+    pub async fn follow(&self, recorder: &Recorder, records: &Subscriber, state: &Arc<Path>) -> Infallible {
         let state = Arc::clone(state);
         let read = move || LeaseReader::open(&state).ok()??.load().ok().map(|(leases, ..)| leases);
         let leases = spawn_blocking(read).await.ok().flatten();

@@ -24,7 +24,7 @@ use crate::api::slots::Slots;
 use crate::content::changes::ChangeStore;
 use crate::content::served_files::ServedFiles;
 use crate::net::snapshot::Now;
-use crate::record::Recorder;
+use crate::record::{Recorder, Subscriber};
 use crate::types::{MacAddr, Timestamp};
 
 /// Maximum number of event streams of the control socket: half of its connections.
@@ -108,8 +108,8 @@ impl Api {
     }
 
     /// Follows the records forever.
-    pub async fn follow(&self) -> Infallible {
-        self.feed.follow(&self.recorder, &self.state).await
+    pub async fn follow(&self, records: &Subscriber) -> Infallible {
+        self.feed.follow(&self.recorder, records, &self.state).await
     }
 
     /// The use of the pools now; empty if this server gives no addresses.

@@ -13,9 +13,10 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot::{self, Receiver};
 use tokio::time::sleep;
 
+use crate::api::feed;
 use crate::api::handles::Api;
 use crate::event::ServerFact;
-use crate::record::Recorder;
+use crate::record::{Recorder, Subscriber};
 use crate::server::journey_keeper::Kept;
 use crate::server::{capture, journey};
 
@@ -34,6 +35,7 @@ pub(super) struct Followers {
 
 impl Followers {
     /// Starts to follow the records of `api`, and to capture packets for `capture`. `kept` are the boots of earlier runs.
+    /// Every record from now on is followed, so this comes before the services.
     ///
     /// # Errors
     /// If no thread can be started.
@@ -42,17 +44,22 @@ impl Followers {
         kept: Option<Receiver<Kept>>,
         capture: capture::Parts,
     ) -> io::Result<Followers> {
+        let recorder = api.recorder.clone();
+        let first = |capacity: usize| Mutex::new(Some(recorder.subscribe(capacity)));
+        let (of_journeys, of_feed) = (first(journey::MAX_WAITING), first(feed::MAX_WAITING));
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<Infallible>();
         let work = move || {
             // On Linux this is about the calling thread. A sandbox may forbid it, and then all threads are equal.
             let _ = nice(NICE);
-            let (journeys, feed) = (api.clone(), api.clone());
-            // They are taken in once, also if the journeys begin again.
+            // These are taken once; a follower that begins again has a new queue.
             let kept = Mutex::new(kept);
-            let take = move || kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let journeys = move || journeys_of(journeys.clone(), take());
-            let feed = move || feed_of(feed.clone());
+            let records = |first: &Mutex<Option<Subscriber>>, capacity| {
+                take(first).unwrap_or_else(|| api.recorder.subscribe(capacity))
+            };
+            let journeys =
+                || journeys_of(api.clone(), records(&of_journeys, journey::MAX_WAITING), take(&kept));
+            let feed = || feed_of(api.clone(), records(&of_feed, feed::MAX_WAITING));
             let capture = move || capture::follow(capture.clone());
             runtime.block_on(async {
                 tokio::select! {
@@ -78,12 +85,16 @@ impl Drop for Followers {
     }
 }
 
-async fn journeys_of(api: Api, kept: Option<Receiver<Kept>>) -> Infallible {
-    journey::follow(&api, kept).await
+fn take<T>(first: &Mutex<Option<T>>) -> Option<T> {
+    first.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-async fn feed_of(api: Api) -> Infallible {
-    api.follow().await
+async fn journeys_of(api: Api, records: Subscriber, kept: Option<Receiver<Kept>>) -> Infallible {
+    journey::follow(&api, &records, kept).await
+}
+
+async fn feed_of(api: Api, records: Subscriber) -> Infallible {
+    api.follow(&records).await
 }
 
 /// Runs a follower forever: it begins again after a fault of lanboot.

@@ -23,13 +23,13 @@ use crate::journey::machine::Change;
 use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles};
 use crate::journey::verdict::escaped;
 use crate::net::snapshot::Snapshot;
-use crate::record::{Reader, Recorder};
+use crate::record::{Reader, Recorder, Subscriber};
 use crate::server::journey_keeper::Kept;
 use crate::store::journeys::KeptMachine;
 use crate::types::{FileKind, MachineId};
 
 /// Maximum number of records that wait to be taken in.
-const MAX_WAITING: usize = 32_768;
+pub const MAX_WAITING: usize = 32_768;
 /// Pause between two batches, so that a busy DHCP loop does not wake this task for each record.
 const PAUSE: Duration = Duration::from_millis(50);
 /// Maximum time until boots are judged whose limit is over.
@@ -104,8 +104,7 @@ impl Losses {
 }
 
 /// Follows the records forever. The boots of earlier runs come from `kept` first.
-pub async fn follow(api: &Api, kept: Option<oneshot::Receiver<Kept>>) -> Infallible {
-    let records = api.recorder.subscribe(MAX_WAITING);
+pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Receiver<Kept>>) -> Infallible {
     let mut now = api.now.clone();
     let mut files = api.files.get().cloned();
     let snapshot = Arc::clone(&now.borrow_and_update());

@@ -110,6 +110,16 @@ impl Server {
         stop: impl Future<Output = ()>,
         abort: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
+        let is_stored = self.parts.storage == LeaseStorage::OnDisk;
+        let capture = capture::Parts {
+            now: self.parts.now.clone(),
+            shared: self.api.capture.clone(),
+            machines: self.parts.known.clone(),
+            questions: self.parts.questions.clone(),
+            recorder: self.recorder.clone(),
+        };
+        let (keeper, kept) = is_stored.then(|| Keeper::start(&self.api)).flatten().unzip();
+        let followers = Followers::start(self.api, kept, capture)?;
         let tftp = match self.tftp {
             Some(transfers) => Some(transfers.start(&self.recorder)?),
             None => None,
@@ -118,15 +128,7 @@ impl Server {
             Some(bound) => Some(http::threads::Threads::start(bound)?),
             None => None,
         };
-        let is_stored = self.parts.storage == LeaseStorage::OnDisk;
         let (watch, recorder, commands) = (self.watch, self.recorder, self.parts.commands.clone());
-        let capture = capture::Parts {
-            now: self.parts.now.clone(),
-            shared: self.api.capture.clone(),
-            machines: self.parts.known.clone(),
-            questions: self.parts.questions.clone(),
-            recorder: recorder.clone(),
-        };
         let (faults, mut fault) = unbounded_channel();
         let mut dhcp = Dhcp::new(self.parts, faults);
         if let Some(ready) = self.dhcp {
@@ -136,8 +138,6 @@ impl Server {
         let web = web.map(|bound| bound.start(certificate));
         let syslog = Some(syslog::Syslog::start(self.syslog, &dhcp.parts)?);
         let mut serving = Serving { dhcp, http, tftp, web, syslog, closing: Vec::new() };
-        let (keeper, kept) = is_stored.then(|| Keeper::start(&self.api)).flatten().unzip();
-        let followers = Followers::start(self.api, kept, capture)?;
         let control = self.control.map(|control| tokio::spawn(control.serve()));
         tokio::select! {
             () = stop => {}
