@@ -179,13 +179,40 @@ fn release(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Time
         || arrival.loopback
         || (giaddr.is_unspecified() && source.is_unspecified())
         || (!giaddr.is_unspecified() && source == giaddr);
-    let held = book.binding(address).is_some_and(|b| is_leased_to(b, &request.holder) && b.until > now);
-    if !held || !sent_from_it {
+    if !has_lease(request, address, book, now) || !sent_from_it {
+        return Decision::silent(DropReason::NotOwner);
+    }
+    // A client that is not in a network of this interface sends its RELEASE through a router, and the frame then comes
+    // from that router.
+    let is_neighbour = source.is_unspecified() || arrival.is_on_wire(address);
+    if is_neighbour && !arrival.loopback {
+        return Decision::CheckDecline { address };
+    }
+    released(request, address, None, book, now)
+}
+
+/// Decides on a RELEASE whose sender was looked up. Any machine can send a RELEASE in the name of another one, so one
+/// that did not come from its client's hardware address changes nothing. `from_client` is `None` if that is unknown.
+pub fn released(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    from_client: Option<bool>,
+    book: &LeaseBook,
+    now: Timestamp,
+) -> Decision {
+    if request.holder.mac.is_some() && from_client == Some(false) {
+        return Decision::silent(DropReason::ForgedRelease);
+    }
+    if !has_lease(request, address, book, now) {
         return Decision::silent(DropReason::NotOwner);
     }
     let lease = request.lease(address, now).released(now);
     let event = Event::Released { address, client: request.client() };
     Decision::Quiet { lease, event }
+}
+
+fn has_lease(request: &Request<'_>, address: Ipv4Addr, book: &LeaseBook, now: Timestamp) -> bool {
+    book.binding(address).is_some_and(|b| is_leased_to(b, &request.holder) && b.until > now)
 }
 
 impl Request<'_> {

@@ -39,7 +39,8 @@ pub enum Decision {
         hold: LeaseChange,
     },
     /// The client declines the address: check whether another machine uses it, then call
-    /// [`declined`](crate::dhcp::conflict::declined).
+    /// [`declined`](crate::dhcp::conflict::declined). If the client releases it, find out only whether the client sent
+    /// the message, then call [`released`](crate::dhcp::decide::released).
     CheckDecline { address: Ipv4Addr },
     /// Check whether the machine that has a lease of this address still answers there, then decide again with the
     /// result in [`Request::probed`]. The book stays unchanged, because the lease may be in use.

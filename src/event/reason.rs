@@ -85,6 +85,8 @@ named! {
         TooManyDeclined = "too_many_declined",
         /// The DECLINE did not come from the hardware address that it gives in `chaddr`.
         ForgedDecline = "forged_decline",
+        /// The RELEASE did not come from the hardware address that it gives in `chaddr`.
+        ForgedRelease = "forged_release",
         /// The DECLINE is wrong: the client itself still answers at the address, or no machine answers at a reserved
         /// one.
         DeclineUnfounded = "decline_unfounded",

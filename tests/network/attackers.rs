@@ -183,6 +183,34 @@ fn s_02_a_forged_decline_moves_no_client() {
 }
 
 #[test]
+fn s_02_a_forged_release_ends_no_lease() {
+    if !ready("attackers s_02_a_forged_release_ends_no_lease", &[NETWORK, UDHCPC]) {
+        return;
+    }
+    let site = Site::new(&[]);
+    let config = site.configure(&LAB.replace("CHECK", "500ms"));
+    let mut server = site.serve(&config);
+    let victim = site.network.host(&mac(3).to_string()).unwrap();
+    let attacker = site.network.host(&ATTACKER.to_string()).unwrap();
+    gets(&victim, &mut server, ip(50));
+    let raw = Raw::new(&attacker);
+    let release = |xid, giaddr| {
+        let mut release = Message { xid, giaddr, ciaddr: ip(50), ..Message::new(1) };
+        release.chaddr[..6].copy_from_slice(&mac(3).0);
+        release.options.push(53, &[7]);
+        release.options.push(54, &SERVER.octets());
+        release
+    };
+    raw.send(ATTACKER, &release(1, Ipv4Addr::UNSPECIFIED));
+    drops(&mut server, "forged_release", 1);
+    assert!(!server.drain().contains("released("), "{}", server.drain());
+    // The client's own, while the forged one is being checked.
+    raw.send(ATTACKER, &release(2, Ipv4Addr::UNSPECIFIED));
+    Raw::new(&victim).send(mac(3), &release(3, Ipv4Addr::UNSPECIFIED));
+    assert!(server.wait_for("released(br0) 192.168.77.50", LIMIT), "{}", server.drain());
+}
+
+#[test]
 fn s_02_a_true_decline_takes_effect_and_the_client_gets_another_address() {
     if !ready("attackers s_02_a_true_decline_takes_effect", &[NETWORK, UDHCPC]) {
         return;

@@ -147,7 +147,7 @@ impl Engine {
         self.declining.remove(&address);
     }
 
-    /// Decides on a DECLINE whose address was probed.
+    /// Decides on a DECLINE whose address was probed, or on a RELEASE whose sender was looked up.
     pub fn declined(
         &mut self,
         probe: DeclineProbe,

@@ -58,7 +58,12 @@ pub enum Effect {
     /// The client declines `address`: check which machines use it, then call
     /// [`Engine::declined`](super::Engine::declined) with the same message. If the check begins, call
     /// [`Engine::decline_check_started`](super::Engine::decline_check_started).
-    CheckDecline { address: Ipv4Addr, context: Context },
+    CheckDecline {
+        address: Ipv4Addr,
+        /// The message is a RELEASE. No probe is needed for it; only its sender matters.
+        is_release: bool,
+        context: Context,
+    },
     /// Keep this message until the DECLINE of `address` is decided on, then call
     /// [`Engine::resume`](super::Engine::resume) with it. It replaces an earlier message that waits for the same
     /// DECLINE.

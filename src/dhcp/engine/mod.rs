@@ -24,7 +24,7 @@ use crate::dhcp::arrival::Arrival;
 use crate::dhcp::classify::{classify, is_ignored, recognize, sender_of};
 use crate::dhcp::clones::DuplicateIds;
 use crate::dhcp::conflict::{Evidence, declined};
-use crate::dhcp::decide::decide;
+use crate::dhcp::decide::{decide, released};
 use crate::dhcp::decision::Decision;
 use crate::dhcp::other_servers::{self, RogueServers};
 use crate::dhcp::proxy_arp::ProxyArp;
@@ -83,7 +83,7 @@ enum Round {
     First,
     /// An address was checked, or a DECLINE was decided on.
     AfterCheck,
-    /// The message is a DECLINE whose address was probed.
+    /// The message is a DECLINE whose address was probed, or a RELEASE whose sender was looked up.
     Declined(Evidence),
     /// The holder of a lease was probed.
     AfterProbe(Probed),
@@ -216,6 +216,9 @@ impl Engine {
             (Round::Declined(evidence), Ask::Decline { address, .. }) => {
                 declined(&request, address, evidence, &self.book, &settings, now)
             }
+            (Round::Declined(evidence), Ask::Release { address, .. }) => {
+                released(&request, address, evidence.from_client, &self.book, now)
+            }
             _ => decide(&request, &self.book, &settings, now),
         };
         self.act(decision, (&mut request, context), outside, now, out);
@@ -236,7 +239,10 @@ impl Engine {
                 let is_expected = request.machine.is_some();
                 out.push_back(Effect::CheckAddress { address, hold, on_wire, is_expected, context });
             }
-            Decision::CheckDecline { address } => out.push_back(Effect::CheckDecline { address, context }),
+            Decision::CheckDecline { address } => {
+                let is_release = matches!(request.ask, Ask::Release { .. });
+                out.push_back(Effect::CheckDecline { address, is_release, context });
+            }
             Decision::AskHolder { address } => {
                 out.push_back(Effect::AskHolder { address, on_wire, context });
             }

@@ -19,6 +19,9 @@ pub const MAX_CHECKS: usize = 1024;
 /// Maximum number of DECLINEs under check. They are counted apart, so that a flood of them keeps no client from an
 /// address. More than this at one moment would be an attack.
 pub const MAX_DECLINES: usize = 64;
+/// Maximum number of RELEASEs whose frame has not been received yet. A RELEASE beyond that is dropped, and the lease
+/// goes on until its end. So many at one moment would be an attack.
+pub const MAX_RELEASES: usize = 1024;
 /// Duration of the check of a DECLINE. In this time a machine answers ARP. The packet socket also receives the frame
 /// that brought the DECLINE, possibly later than the UDP socket.
 pub const DECLINE_CHECK: Duration = Duration::from_millis(500);
@@ -30,10 +33,10 @@ pub struct WaitingMessage {
     pub envelope: Envelope,
 }
 
-/// A DECLINE that is being checked.
+/// A DECLINE or RELEASE that is being checked.
 #[derive(Debug)]
 pub struct Declining {
-    /// The DECLINE itself.
+    /// The DECLINE or RELEASE itself.
     pub waiting: WaitingMessage,
     /// Whether the client itself answers at the address.
     pub client_answers: bool,
@@ -44,6 +47,12 @@ pub struct Declining {
     pub next: Option<WaitingMessage>,
 }
 
+impl Declining {
+    fn new(waiting: WaitingMessage) -> Declining {
+        Declining { waiting, client_answers: false, other: None, next: None }
+    }
+}
+
 /// Finds out whether a machine uses an address. The DHCP loop owns it. The default one sends nothing.
 #[derive(Debug)]
 pub struct Checker {
@@ -51,6 +60,8 @@ pub struct Checker {
     /// `None` if addresses are not checked before they are given.
     offers: Option<Checks<WaitingMessage>>,
     declines: Checks<Declining>,
+    /// RELEASEs that wait for the frame that brought them.
+    releases: Checks<Declining>,
     /// Machines whose ARP requests are reported even if the address that they send from is not being checked.
     watched: HashSet<MacAddr>,
 }
@@ -72,7 +83,7 @@ pub enum CheckStart {
 pub enum Outcome {
     /// No machine was found at the address in time.
     Free(Ipv4Addr, WaitingMessage),
-    /// The time for checking a DECLINE of this address is over.
+    /// The time for checking a DECLINE or RELEASE of this address is over.
     Declined(Ipv4Addr, Declining),
     /// A machine uses an address that is being checked, or a watched machine sends from an address.
     ProbeAnswer(ProbeAnswer),
@@ -81,7 +92,8 @@ pub enum Outcome {
 impl Default for Checker {
     fn default() -> Checker {
         let declines = Checks::new(DECLINE_CHECK, MAX_DECLINES);
-        Checker { prober: None, offers: None, declines, watched: HashSet::new() }
+        let releases = Checks::new(DECLINE_CHECK, MAX_RELEASES);
+        Checker { prober: None, offers: None, declines, releases, watched: HashSet::new() }
     }
 }
 
@@ -137,14 +149,24 @@ impl Checker {
         if let Some((prober, _)) = &self.prober {
             prober.ask_wire(address, on_wire);
         }
-        self.declines.begin(address, Declining { waiting, client_answers: false, other: None, next: None });
+        self.declines.begin(address, Declining::new(waiting));
         true
     }
 
-    /// Keeps the client's `next` message until its DECLINE of `address` is decided on. Only the last of several is
-    /// kept. Returns the message that it replaces, or `next` itself if no DECLINE of that address is being checked.
+    /// Starts the check of a RELEASE of `address`, which sends no probe. Returns false if that address is being checked
+    /// already, or too many others are.
+    pub fn begin_release(&mut self, address: Ipv4Addr, waiting: WaitingMessage) -> bool {
+        if self.declines.has(address) || self.releases.has(address) || !self.releases.has_room() {
+            return false;
+        }
+        self.releases.begin(address, Declining::new(waiting));
+        true
+    }
+
+    /// Keeps the client's `next` message until its DECLINE or RELEASE of `address` is decided on. Only the last of
+    /// several is kept. Returns the message that it replaces, or `next` itself if neither is being checked.
     pub fn after_decline(&mut self, address: Ipv4Addr, next: WaitingMessage) -> Option<WaitingMessage> {
-        match self.declines.get_mut(address) {
+        match self.declines.get_mut(address).or_else(|| self.releases.get_mut(address)) {
             Some(declining) => declining.next.replace(next),
             None => Some(next),
         }
@@ -172,12 +194,12 @@ impl Checker {
         self.offers.as_mut()?.take(address)
     }
 
-    /// Ends the check of the DECLINE of `address`, and returns what is known so far.
+    /// Ends the check of the DECLINE or RELEASE of `address`, and returns what is known so far.
     pub fn take_decline(&mut self, address: Ipv4Addr) -> Option<Declining> {
-        self.declines.take(address)
+        self.declines.take(address).or_else(|| self.releases.take(address))
     }
 
-    /// Whether `address` is being checked, for any reason.
+    /// Whether machines that use `address` are being looked for.
     pub fn is_checked(&self, address: Ipv4Addr) -> bool {
         self.declines.has(address) || self.offers.as_ref().is_some_and(|offers| offers.has(address))
     }
@@ -195,6 +217,7 @@ impl Checker {
             tokio::select! {
                 (address, waiting) = ended(offers) => return Outcome::Free(address, waiting),
                 (address, declining) = self.declines.ended() => return Outcome::Declined(address, declining),
+                (address, declining) = self.releases.ended() => return Outcome::Declined(address, declining),
                 Some(heard) = next(self.prober.as_mut()) => {
                     let is_watched = heard.asks && heard.from.is_some_and(|mac| self.watched.contains(&mac));
                     if is_watched || self.is_checked(heard.address) {
@@ -333,5 +356,18 @@ mod tests {
         assert!(checker.after_decline(ip(0), waiting(2)).is_none());
         assert_eq!(checker.after_decline(ip(0), waiting(3)).map(|old| old.bytes), Some(vec![2]));
         assert!(checker.after_decline(ip(2000), waiting(3)).is_some());
+    }
+
+    #[test]
+    fn s_02_releases_are_bounded_and_take_no_place_of_declines() {
+        let mut checker = Checker::default();
+        let ip = |n: u32| Ipv4Addr::from(0x0a00_0000 + n);
+        let begun = (0..2000).filter(|n| checker.begin_release(ip(*n), waiting(1))).count();
+        assert_eq!(begun, MAX_RELEASES);
+        assert!(checker.begin_decline(ip(3000), 1, waiting(1)));
+        assert!(!checker.begin_release(ip(3000), waiting(1)), "it is being checked");
+        assert!(checker.after_decline(ip(0), waiting(2)).is_none());
+        assert!(checker.take_decline(ip(0)).is_some_and(|release| release.next.is_some()));
+        assert!(checker.take_decline(ip(0)).is_none());
     }
 }

@@ -1,7 +1,7 @@
-//! Finds out whether a DECLINE came from the hardware address of its client. The UDP socket does not report the
-//! sender's hardware address, so a packet socket on each interface receives the same frames. It records the DECLINEs
-//! whose sender is their client. `proxy_listeners.rs` opens the packet sockets, and `probed.rs` looks a DECLINE up.
-//! Without CAP_NET_RAW there is no packet socket, and nothing is known. Nothing here decides on a DECLINE.
+//! Finds out whether a DECLINE or RELEASE came from the hardware address of its client. The UDP socket does not report
+//! the sender's hardware address, so a packet socket on each interface receives the same frames. It records the messages
+//! whose sender is their client. `proxy_listeners.rs` opens the packet sockets; `probed.rs` and `effects.rs` look a
+//! message up. Without CAP_NET_RAW there is no packet socket, and nothing is known. Nothing here decides on a message.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -23,15 +23,15 @@ use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
 use crate::wire::frame::udp_datagram;
 use crate::wire::option::code;
 
-/// Size in bytes of the kernel's receive queue for each packet socket. DECLINEs are rare.
+/// Size in bytes of the kernel's receive queue for each packet socket. DECLINEs and RELEASEs are rare.
 const RECEIVE_QUEUE: usize = 256 << 10;
-/// Time for which a received DECLINE is remembered. It is much longer than the check takes.
+/// Time for which a received message is remembered. It is much longer than the check takes.
 const MEMORY: Duration = Duration::from_secs(5);
-/// Maximum number of remembered DECLINEs. Even at 10,000 forged ones per second, each is remembered for longer than its
+/// Maximum number of remembered messages. Even at 10,000 forged ones per second, each is remembered for longer than its
 /// check takes.
 const MAX_SEEN: usize = 16_384;
 
-/// The DECLINEs that came from the hardware address of their client. Clones are cheap and share one table.
+/// The DECLINEs and RELEASEs that came from the hardware address of their client. Clones are cheap and share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Senders(Arc<Mutex<Table>>);
 
@@ -43,28 +43,26 @@ struct Table {
     order: VecDeque<(Instant, Key)>,
 }
 
-/// Interface, client and declined address. The transaction id is left out, because a forged copy that comes first must
-/// not hide the client's own DECLINE.
+/// Interface, client and its address. The transaction id is left out, because a forged copy that comes first must not
+/// hide the client's own message.
 type Key = (u32, MacAddr, Ipv4Addr);
 
 impl Senders {
-    /// Whether the DECLINE `message`, received on interface `index`, came from the hardware address of its client.
+    /// Whether `message`, a DECLINE or RELEASE received on interface `index`, came from the hardware address of its client.
     /// `None` if that is unknown: no packet socket receives there, or the client has no Ethernet address.
     pub fn is_from_client(&self, index: u32, message: &Message) -> Option<bool> {
         let table = self.table();
         let mac = message.mac().filter(|_| table.receiving.contains(&index))?;
-        let address = message.options.ip(code::REQUESTED_ADDRESS)?;
+        let address = given_up(message)?;
         Some(table.seen.contains_key(&(index, mac, address)))
     }
 
-    /// Records the frame if it is a DECLINE from the hardware address of its client.
+    /// Records the frame if it is a DECLINE or RELEASE from the hardware address of its client.
     fn record_frame(&self, index: u32, frame: &[u8], now: Instant) {
         let Some(datagram) = udp_datagram(frame) else { return };
         let Ok(message) = Message::decode(datagram.payload) else { return };
-        let is_decline = message.message_type() == Some(Ok(MessageType::Decline));
-        if is_decline
-            && message.mac() == Some(datagram.from)
-            && let Some(address) = message.options.ip(code::REQUESTED_ADDRESS)
+        if message.mac() == Some(datagram.from)
+            && let Some(address) = given_up(&message)
         {
             self.table().note((index, datagram.from, address), now);
         }
@@ -85,6 +83,15 @@ impl Senders {
     }
 }
 
+/// The address that a client declines or releases with `message`.
+fn given_up(message: &Message) -> Option<Ipv4Addr> {
+    match message.message_type()?.ok()? {
+        MessageType::Decline => message.options.ip(code::REQUESTED_ADDRESS),
+        MessageType::Release => Some(message.ciaddr),
+        _ => None,
+    }
+}
+
 impl Table {
     fn note(&mut self, key: Key, now: Instant) {
         while let Some((at, key)) = self.order.front().copied() {
@@ -101,7 +108,7 @@ impl Table {
     }
 }
 
-/// Records the DECLINEs that arrive on one Ethernet interface, until it is dropped.
+/// Records the DECLINEs and RELEASEs that arrive on one Ethernet interface, until it is dropped.
 #[derive(Debug)]
 pub struct DeclineTap {
     socket: PacketSocket,
@@ -112,7 +119,7 @@ pub struct DeclineTap {
 impl DeclineTap {
     /// Opens a packet socket for messages of clients to the UDP port `server` on interface `index`.
     pub fn open(index: u32, link: &LinkAddr, server: u16, senders: Senders) -> io::Result<DeclineTap> {
-        let socket = PacketSocket::on_interface(link, ETH_P_IP, &declines_to(server), RECEIVE_QUEUE)?;
+        let socket = PacketSocket::on_interface(link, ETH_P_IP, &given_up_to(server), RECEIVE_QUEUE)?;
         senders.set_receiving(index, true);
         Ok(DeclineTap { socket, index, senders })
     }
@@ -142,10 +149,10 @@ impl Drop for DeclineTap {
 }
 
 /// A kernel filter that accepts unfragmented UDP datagrams to the port `server` with a request that no relay agent
-/// forwarded. It rejects a message whose first option is a message type (53) other than DECLINE. Nearly all messages
-/// begin with that option, so other messages cost nothing. A second option 53 would make the message type invalid, so
-/// no DECLINE is missed.
-fn declines_to(server: u16) -> Vec<SockFilter> {
+/// forwarded. It rejects a message whose first option is a message type (53) other than DECLINE and RELEASE. Nearly all
+/// messages begin with that option, so other messages cost nothing. A second option 53 would make the message type
+/// invalid, so none of these two is missed.
+fn given_up_to(server: u16) -> Vec<SockFilter> {
     // Offsets of a BOOTP message after the Ethernet and UDP headers. Register X holds the length of the IP header.
     const MESSAGE: u32 = 14 + 8;
     const GIADDR: u32 = MESSAGE + 24;
@@ -156,15 +163,16 @@ fn declines_to(server: u16) -> Vec<SockFilter> {
     let mut filter = Vec::from(unfragmented_udp());
     filter.extend([
         SockFilter::new(LOAD_HALF_AT_X, 0, 0, 16),
-        equal(u32::from(server), 8),
+        equal(u32::from(server), 9),
         SockFilter::new(LOAD_BYTE_AT_X, 0, 0, MESSAGE),
-        equal(u32::from(BOOTREQUEST), 6),
+        equal(u32::from(BOOTREQUEST), 7),
         SockFilter::new(LOAD_WORD_AT_X, 0, 0, GIADDR),
-        equal(0, 4),
+        equal(0, 5),
         SockFilter::new(LOAD_HALF_AT_X, 0, 0, FIRST_OPTION),
-        equal(MESSAGE_TYPE, 3),
+        equal(MESSAGE_TYPE, 4),
         SockFilter::new(LOAD_BYTE_AT_X, 0, 0, FIRST_OPTION + 2),
-        SockFilter::new(JUMP_IF_EQUAL, 1, 0, u32::from(MessageType::Decline.number())),
+        SockFilter::new(JUMP_IF_EQUAL, 2, 0, u32::from(MessageType::Decline.number())),
+        SockFilter::new(JUMP_IF_EQUAL, 1, 0, u32::from(MessageType::Release.number())),
         REJECT,
         ACCEPT,
     ]);
@@ -207,6 +215,14 @@ mod tests {
         assert_eq!(senders.is_from_client(7, &own), Some(true));
         assert_eq!(senders.is_from_client(7, &other), Some(false), "a DISCOVER is no DECLINE");
         assert_eq!(senders.is_from_client(8, &own), None);
+        let [free, kept] = [4, 5].map(|last| Message {
+            ciaddr: Ipv4Addr::new(192, 168, 77, last),
+            ..message(9, MessageType::Release)
+        });
+        senders.record_frame(7, &frame(MacAddr([2, 0, 0, 0, 0, 9]), &kept), now);
+        senders.record_frame(7, &frame(CLIENT, &free), now);
+        assert_eq!(senders.is_from_client(7, &kept), Some(false));
+        assert_eq!(senders.is_from_client(7, &free), Some(true));
         for n in 0..100_000 {
             senders.table().note((7, CLIENT, Ipv4Addr::from(n)), now);
         }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::engine::{Effect, Effects, Engine, Outside};
+use crate::dhcp::engine::{DeclineProbe, Effect, Effects, Engine, Outside};
 use crate::event::{Context, DropReason};
 use crate::lease::State;
 use crate::net::datagram::Envelope;
@@ -16,6 +16,7 @@ use crate::server::dhcp::deliver::{DelayedReply, Delivery, on, outgoing};
 use crate::server::dhcp::inbound::arrival;
 use crate::server::dhcp::{DhcpServer, Outbox};
 use crate::types::InterfaceName;
+use crate::wire::dhcp::Message;
 
 /// The message whose effects are being carried out.
 #[derive(Clone, Copy)]
@@ -82,9 +83,14 @@ impl DhcpServer {
                     let begun = self.checker.begin(address, on_wire, received.waiting(), false);
                     self.check_started(&begun, address, &context, received);
                 }
-                Effect::CheckDecline { address, context } => {
-                    // It is a copy of a DECLINE under check, or part of a flood.
-                    if !self.begin_decline(address, interface, received.waiting()) {
+                Effect::CheckDecline { address, is_release, context } => {
+                    let begun = if is_release {
+                        self.begin_release(address, received)
+                    } else {
+                        self.begin_decline(address, interface, received.waiting())
+                    };
+                    // It is a copy of a message under check, or part of a flood.
+                    if !begun {
                         self.recorder.record(context.dropped(DropReason::Checking));
                     }
                 }
@@ -164,6 +170,26 @@ impl DhcpServer {
         waiting: WaitingMessage,
     ) -> bool {
         let begun = self.checker.begin_decline(address, interface, waiting);
+        if begun {
+            self.engine.decline_check_started(address);
+        }
+        begun
+    }
+
+    /// Decides on `received`, a RELEASE of `address`, at once if its sender is known or can never be known. Otherwise the
+    /// packet socket may still receive its frame, and the RELEASE waits for that. Returns false if it cannot wait.
+    fn begin_release(&mut self, address: Ipv4Addr, received: Received<'_>) -> bool {
+        let from_client = Message::decode(received.bytes)
+            .ok()
+            .and_then(|message| self.proxy.senders.is_from_client(received.envelope.interface, &message));
+        if from_client != Some(false) {
+            let outside = Outside { files: &self.files, machines: &self.known };
+            let probe = DeclineProbe { from_client, ..DeclineProbe::default() };
+            let (message, now) = ((received.bytes, received.arrival), self.clock.now());
+            self.engine.declined(probe, message, outside, now, &mut self.effects);
+            return true;
+        }
+        let begun = self.checker.begin_release(address, received.waiting());
         if begun {
             self.engine.decline_check_started(address);
         }

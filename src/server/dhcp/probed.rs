@@ -80,7 +80,7 @@ impl DhcpServer {
         self.send(out);
     }
 
-    /// Decides on a DECLINE of `address` after its check, then on the client's next message if one waits.
+    /// Decides on a DECLINE or RELEASE of `address` after its check, then on the client's next message if one waits.
     pub(super) fn decline_checked(&mut self, address: Ipv4Addr, declining: Declining) {
         let now = self.clock.now();
         let Declining { waiting: WaitingMessage { bytes, envelope }, client_answers, other, next } =

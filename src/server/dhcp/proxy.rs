@@ -45,7 +45,7 @@ pub struct Proxy {
     pub known: MachineTable,
     /// The engine, which makes the decisions, and the effects of the current message.
     pub engine: Mutex<(Engine, Effects)>,
-    /// The hardware addresses that DECLINEs came from.
+    /// The DECLINEs and RELEASEs that came from their clients.
     pub senders: Senders,
     /// The questions that the boot service received.
     pub questions: BootQuestions,
@@ -108,7 +108,7 @@ impl Proxy {
         }
     }
 
-    /// Records which DECLINEs come from the hardware address of their client, forever.
+    /// Records which DECLINEs and RELEASEs come from the hardware address of their client, forever.
     pub async fn serve_declines(self: Arc<Self>, tap: DeclineTap) {
         let Some(readable) = self.registered(readable(tap)) else { return };
         loop {

@@ -157,8 +157,8 @@ impl Wires {
         wires.filter_map(|interface| Some(open(interface.index, interface.link.as_ref()?))).collect()
     }
 
-    /// Records for `proxy` which DECLINEs come from the hardware address of their client. Does nothing if lanboot does
-    /// not have the server's port.
+    /// Records for `proxy` which DECLINEs and RELEASEs come from the hardware address of their client. Does nothing if
+    /// lanboot does not have the server's port.
     fn declines(&self, index: u32, proxy: &Arc<Proxy>) -> impl Future<Output = ()> + 'static {
         let link = self.now.borrow().interfaces.get(index).and_then(|interface| interface.link);
         let link = link.filter(|_| !self.heard.contains(&self.server));

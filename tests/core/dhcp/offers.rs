@@ -2,7 +2,7 @@
 //! keeps no address from another client, and a forged message takes no address from a client.
 
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use lanboot::event::DropReason;
@@ -102,6 +102,57 @@ fn s_02_a_decline_from_another_hardware_address_is_dropped() {
         assert_eq!(world.book.binding(address).unwrap().conflicts, 0);
         world.from_client = Some(true);
         assert!(world.send(&decline(n, address)).unwrap().is_none(), "the client itself says it");
+    }
+}
+
+#[test]
+fn s_02_a_release_from_another_hardware_address_frees_nothing() {
+    let release = |n, address: Ipv4Addr| Message {
+        ciaddr: address,
+        ..message(n, MessageType::Release, &[(54, &SERVER.octets())])
+    };
+    let mut world = lab(60, "{mac: '02:00:00:00:00:c8', address: 192.168.77.10}");
+    for (n, address) in [(0xc8, ip(10)), (1, ip(50))] {
+        assert_eq!(world.lease(n), address);
+        world.from_client = Some(false);
+        // From the address itself, from no address, and from a relay agent that is made up.
+        for (source, giaddr) in [
+            (address, Ipv4Addr::UNSPECIFIED),
+            (Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED),
+            (ip(66), ip(66)),
+        ] {
+            world.arrival.source = SocketAddrV4::new(source, 68);
+            let forged = Message { giaddr, ..release(n, address) };
+            assert_eq!(world.send(&forged).unwrap_err(), DropReason::ForgedRelease, "{source}");
+            assert_eq!(world.book.binding(address).unwrap().state, State::Leased);
+        }
+        world.arrival.source = SocketAddrV4::new(address, 68);
+        assert_eq!(world.ask(&extend(n, address)).kind(), Some(MessageType::Ack));
+        for from_client in [Some(true), None] {
+            world.from_client = from_client;
+            assert_eq!(world.lease(n), address);
+            assert!(world.send(&release(n, address)).unwrap().is_none(), "{from_client:?}");
+            assert_eq!(world.book.binding(address).unwrap().state, State::Released);
+        }
+    }
+}
+
+#[test]
+fn s_02_a_release_through_a_router_or_relay_agent_comes_from_another_hardware_address() {
+    let mut world = lab(60, "");
+    let relay = Ipv4Addr::new(10, 1, 0, 1);
+    let relayed = |message: Message| Message { giaddr: relay, ..message };
+    world.from_client = Some(false);
+    for is_routed in [true, false] {
+        world.arrival.source = SocketAddrV4::new(relay, 67);
+        let address = world.ask(&relayed(discover(1))).message.yiaddr;
+        assert_eq!(world.ask(&relayed(select(1, SERVER, address))).kind(), Some(MessageType::Ack));
+        let release = message(1, MessageType::Release, &[(54, &SERVER.octets())]);
+        let release = Message { ciaddr: address, ..release };
+        let (release, source) = if is_routed { (release, address) } else { (relayed(release), relay) };
+        world.arrival.source = SocketAddrV4::new(source, 68);
+        assert!(world.send(&release).unwrap().is_none(), "{is_routed}");
+        assert_eq!(world.book.binding(address).unwrap().state, State::Released);
     }
 }
 
