@@ -4,6 +4,7 @@
 //! All tests need root. The tests with dnsmasq need Debian's dnsmasq-base.
 
 use std::fs;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use sha2::{Digest, Sha256};
 use support::LANBOOT;
 use support::lab::{FILES, content};
 use support::site::{SERVER, Site, machine_behind, ready, until};
+
+use crate::one_frame::inside;
 
 const DNSMASQ: &[Need] = &[Need { what: "dnsmasq", package: "dnsmasq-base" }];
 const SETPRIV: &[Need] = &[Need { what: "setpriv", package: "util-linux" }];
@@ -387,9 +390,7 @@ fn a_probe_that_is_interrupted_leaves_no_address_behind() {
     let _server = site.serve(&config);
     let bare = host(&site, "52:54:00:00:00:01", None);
     // Without a listener on port 69 the kernel sends an error, so listen there and do not answer.
-    let mut silent = site.network.namespace().command("busybox");
-    silent.args(["nc", "-u", "-l", "-p", "69"]);
-    let _silent = Running::spawn(silent).unwrap();
+    let _silent = inside(site.network.namespace(), || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 69)).unwrap());
     let mut command = bare.command(&*LANBOOT);
     command.args(["probe", "--collect", "0"]);
     let mut probing = Running::spawn(command).unwrap();
@@ -398,7 +399,8 @@ fn a_probe_that_is_interrupted_leaves_no_address_behind() {
         let output = host.command("ip").args(["-4", "address", "show", "dev", "eth0"]).output().unwrap();
         printed(&output).0
     };
-    assert!(address(&bare).contains("inet 192.168.77.5"), "lent for the download: {}", address(&bare));
+    let is_lent = address(&bare).contains("inet 192.168.77.5");
+    assert!(is_lent, "lent for the download: {}\n{}", address(&bare), probing.drain());
     nix::sys::signal::kill(probing.pid(), nix::sys::signal::Signal::SIGINT).unwrap();
     until(|| probing.ended().is_some(), "it ends");
     assert_eq!(probing.ended().and_then(|status| status.code()), Some(1));
