@@ -86,7 +86,7 @@ impl Neighbours {
         if wires.is_empty() {
             return Neighbour::NotOnLink;
         }
-        let macs: Vec<MacAddr> = wires.iter().filter_map(|wire| query_kernel(*wire, address)).collect();
+        let macs: Vec<MacAddr> = wires.iter().filter_map(|wire| mac_of(*wire, address)).collect();
         if macs.is_empty() {
             return Neighbour::Silent;
         }
@@ -100,7 +100,8 @@ impl Neighbours {
     }
 }
 
-fn query_kernel(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
+/// The hardware address to which the kernel sends what is for `address` on the interface of that number.
+pub fn mac_of(interface: u32, address: Ipv4Addr) -> Option<MacAddr> {
     match ask_netlink(interface, address) {
         Ok(found) => found,
         Err(_) => mac_in(&std::fs::read_to_string(ARP_TABLE).unwrap_or_default(), address),
@@ -116,7 +117,7 @@ fn ask_netlink(interface: u32, address: Ipv4Addr) -> io::Result<Option<MacAddr>>
     let mut buffer = [0; 1024];
     let length = recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
     let kernels = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
-    mac_of(kernels)
+    mac_in_reply(kernels)
 }
 
 /// Builds an RTM_GETNEIGH message for one address: `nlmsghdr`, `ndmsg`, and the attribute NDA_DST.
@@ -143,7 +144,7 @@ fn question(interface: u32, address: Ipv4Addr) -> Vec<u8> {
 }
 
 /// Reads the MAC from the kernel's answer; `Ok(None)` if there is no MAC that the kernel would send to.
-fn mac_of(answer: &[u8]) -> io::Result<Option<MacAddr>> {
+fn mac_in_reply(answer: &[u8]) -> io::Result<Option<MacAddr>> {
     const NLMSG_ERROR: u16 = 2;
     const RTM_NEWNEIGH: u16 = 28;
     const ENOENT: i32 = 2;
@@ -241,17 +242,17 @@ IP address       HW type     Flags       HW address            Mask     Device
         answer[4..6].copy_from_slice(&28u16.to_ne_bytes());
         answer[24] = 4;
         answer.extend([8, 0, 1, 0, 10, 0, 0, 1, 10, 0, 2, 0, 2, 0, 0, 0, 0, 7, 0, 0]);
-        assert_eq!(mac_of(&answer).unwrap(), Some(mac(7)));
+        assert_eq!(mac_in_reply(&answer).unwrap(), Some(mac(7)));
         for length in 0..answer.len() {
-            let _ = mac_of(&answer[..length]);
+            let _ = mac_in_reply(&answer[..length]);
         }
         answer[24] = 0x20;
-        assert_eq!(mac_of(&answer).unwrap(), None, "no host answered there");
+        assert_eq!(mac_in_reply(&answer).unwrap(), None, "no host answered there");
         answer[4] = 2;
         answer[16..20].copy_from_slice(&(-2i32).to_ne_bytes());
-        assert_eq!(mac_of(&answer).unwrap(), None);
+        assert_eq!(mac_in_reply(&answer).unwrap(), None);
         answer[16..20].copy_from_slice(&(-95i32).to_ne_bytes());
-        assert!(mac_of(&answer).is_err());
+        assert!(mac_in_reply(&answer).is_err());
     }
 
     #[test]

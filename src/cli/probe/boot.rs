@@ -267,9 +267,10 @@ impl Run<'_> {
         if self.wire.interface().is_some_and(|interface| interface.addresses.contains(&address)) {
             return;
         }
-        if !source.is_borrowed() {
-            let _ = self.wire.release(self.client.mac, payload, address, to).await;
-        } else if let Ok(socket) = source.boot_server_socket(0, to) {
+        let sent = self.wire.release(self.client.mac, &payload, address, to).await;
+        if matches!(sent, Ok(false))
+            && let Ok(socket) = source.boot_server_socket(0, to)
+        {
             let _ = socket.send_to(&payload, to).await;
             tokio::time::sleep(RELEASE_DELAY).await;
         }

@@ -6,6 +6,7 @@ mod boot;
 mod http;
 mod plan;
 mod report;
+mod shared_wire;
 mod source_address;
 mod start_failure;
 mod storm;

@@ -75,11 +75,6 @@ impl SourceAddress {
         Ok(SourceAddress { address, borrowed: None, interface: None })
     }
 
-    /// Whether the address was added to the interface.
-    pub(super) fn is_borrowed(&self) -> bool {
-        self.borrowed.is_some()
-    }
-
     /// A socket for one TFTP transfer with `server`. It reports when the server's port is closed.
     pub(super) fn transfer_socket(&self, server: Ipv4Addr, wire: &Wire) -> io::Result<UdpSocket> {
         if let Some(borrowed) = &self.borrowed {

@@ -13,6 +13,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use super::shared_wire::SharedWire;
 use crate::net::bind_error;
 use crate::net::bpf::{ETH_P_ALL, udp_to};
 use crate::net::interface::Interface;
@@ -26,6 +27,8 @@ use crate::wire::frame::{udp_datagram, udp_frame, udp_packet};
 pub(super) const DATAGRAM: usize = 2048;
 /// Maximum number of replies that wait for one machine. Further ones are dropped, as on a real network.
 const QUEUE_LENGTH: usize = 64;
+/// Maximum number of servers whose hardware address is remembered. A network has fewer.
+const MAX_SERVERS: usize = 64;
 /// Size of the kernel's receive queue in bytes.
 const RECEIVE_QUEUE: usize = 8 << 20;
 /// Source ports of transfers, used in turn. Some servers (async-tftp) keep state of an ended transfer and would
@@ -64,6 +67,8 @@ enum Link {
         socket: UdpSocket,
         server: SocketAddrV4,
         address: Ipv4Addr,
+        /// The wire of both, if the server is not behind a router.
+        wire: Option<Box<SharedWire>>,
     },
 }
 
@@ -74,6 +79,8 @@ struct Ethernet {
     /// Sends from the interface's own address, if there is one. A server on this computer receives such packets, but
     /// not frames.
     packets: Option<(Socket, Ipv4Addr)>,
+    /// The hardware addresses that servers sent from, or those of their routers.
+    servers: Mutex<HashMap<Ipv4Addr, MacAddr>>,
 }
 
 impl Wire {
@@ -137,7 +144,7 @@ impl Wire {
         match &self.link {
             Link::Ethernet(ethernet) => ethernet.send(mac, &payload, self.ports).await,
             Link::Loopback { socket, server } => socket.send_to(&payload, *server).await.map(drop),
-            Link::Relay { socket, server, address } => {
+            Link::Relay { socket, server, address, .. } => {
                 // Offsets of `hops` and `giaddr` in the header.
                 if let Some(hops) = payload.get_mut(3) {
                     *hops = 1;
@@ -151,22 +158,28 @@ impl Wire {
     }
 
     /// Sends a RELEASE of `address` to its server. It must come from that address, or through the relay agent of the
-    /// lease, because servers ignore others.
+    /// lease, because servers ignore others. On the server's own wire it comes from the hardware address of the machine,
+    /// for the same reason. Returns false if this link cannot send it.
     pub(super) async fn release(
         &self,
         mac: MacAddr,
-        payload: Vec<u8>,
+        payload: &[u8],
         address: Ipv4Addr,
         to: SocketAddrV4,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         match &self.link {
             Link::Ethernet(ethernet) => {
                 let from = SocketAddrV4::new(address, client_port(self.ports));
-                let Some((socket, _)) = &ethernet.packets else { return Ok(()) };
-                let packet = udp_packet(from, to, &payload).ok_or(ErrorKind::InvalidInput)?;
-                socket.send_to(&packet, &to.into()).map(drop)
+                ethernet.release(mac, (from, to), payload).await
             }
-            Link::Loopback { .. } | Link::Relay { .. } => self.send(mac, payload).await,
+            Link::Relay { wire: Some(wire), .. }
+                if wire.send(mac, (SocketAddrV4::new(address, client_port(self.ports)), to), payload)? =>
+            {
+                Ok(true)
+            }
+            Link::Loopback { .. } | Link::Relay { .. } => {
+                self.send(mac, payload.to_vec()).await.map(|()| true)
+            }
         }
     }
 
@@ -217,7 +230,7 @@ fn server_link(server: Ipv4Addr, ports: Ports) -> Result<Link, String> {
         let why = bind_error::explain(own.into(), "--dhcp-port", false, &error);
         format!("a server answers relay agents at its own port: {why}")
     })?;
-    Ok(Link::Relay { socket, server: to, address })
+    Ok(Link::Relay { socket, server: to, address, wire: SharedWire::with(server).map(Box::new) })
 }
 
 /// The source address of packets to `to`.
@@ -263,7 +276,7 @@ impl Ethernet {
             None => None,
         };
         let frames = register(frames, Interest::READABLE | Interest::WRITABLE).map_err(refused)?;
-        Ok(Ethernet { interface: interface.clone(), frames, packets })
+        Ok(Ethernet { interface: interface.clone(), frames, packets, servers: Mutex::default() })
     }
 
     /// Broadcasts from the interface's address, or from 0.0.0.0 if it has none.
@@ -289,13 +302,43 @@ impl Ethernet {
         }
     }
 
+    /// Sends a RELEASE from the hardware address of the machine, because a server may ignore one from another hardware
+    /// address. A server on this computer receives no frames, so it gets a packet, as does one that is not known yet.
+    async fn release(
+        &self,
+        mac: MacAddr,
+        (from, to): (SocketAddrV4, SocketAddrV4),
+        payload: &[u8],
+    ) -> io::Result<bool> {
+        let server = self.servers.lock().unwrap_or_else(PoisonError::into_inner).get(to.ip()).copied();
+        if let Some(server) = server.filter(|server| Some(*server) != self.interface.mac) {
+            let frame = udp_frame(mac, server, from, to, payload).ok_or(ErrorKind::InvalidInput)?;
+            self.frames.async_io(Interest::WRITABLE, |socket| socket.send(&frame)).await?;
+            return Ok(true);
+        }
+        let Some((socket, _)) = &self.packets else { return Ok(false) };
+        let packet = udp_packet(from, to, payload).ok_or(ErrorKind::InvalidInput)?;
+        socket.send_to(&packet, &to.into()).map(|_| true)
+    }
+
+    /// Remembers the hardware address of a server that sent a reply.
+    fn note_server(&self, server: Ipv4Addr, mac: MacAddr) {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        if servers.len() < MAX_SERVERS || servers.contains_key(&server) {
+            servers.insert(server, mac);
+        }
+    }
+
     /// Reads the next datagram to the client's port; `None` for a frame that is no such datagram.
     async fn receive(&self, ports: Ports) -> io::Result<Option<Received>> {
         let receive = |socket: &PacketSocket| {
             let mut buffer = [0; FRAME];
             let Some((frame, _)) = socket.receive(&mut buffer)? else { return Ok(None) };
             let datagram = udp_datagram(frame).filter(|it| it.destination.port() == client_port(ports));
-            Ok(datagram.map(|it| (it.payload.to_vec(), it.source)))
+            Ok(datagram.map(|it| {
+                self.note_server(*it.source.ip(), it.from);
+                (it.payload.to_vec(), it.source)
+            }))
         };
         self.frames.async_io(Interest::READABLE, receive).await
     }
