@@ -103,7 +103,7 @@ pub fn declined(
     settings: &Settings,
     now: Timestamp,
 ) -> Decision {
-    if request.holder.mac.is_some() && evidence.from_client == Some(false) {
+    if is_from_another(request, address, evidence.from_client, book) {
         return Decision::silent(DropReason::ForgedDecline);
     }
     if !holds(request, address, book, now) {
@@ -124,6 +124,20 @@ pub fn declined(
         None => {
             Decision::Silent { reason: DropReason::TooManyDeclined, change: book.avoid(address, avoided) }
         }
+    }
+}
+
+/// Whether `request`, a DECLINE or RELEASE of `address`, is known to come from another machine than its client. A message
+/// without an Ethernet address cannot be compared with its frame, so it gives up no lease of a client that has one.
+pub fn is_from_another(
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    from_client: Option<bool>,
+    book: &LeaseBook,
+) -> bool {
+    match request.holder.mac {
+        Some(_) => from_client == Some(false),
+        None => book.binding(address).is_some_and(|binding| binding.holder.mac.is_some()),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::boot::plan;
 use crate::dhcp::bootp;
 use crate::dhcp::claims::{Inheritance, inheritance, is_one_too_many, other_lease};
-use crate::dhcp::conflict::{check_before_offer, decline};
+use crate::dhcp::conflict::{check_before_offer, decline, is_from_another};
 use crate::dhcp::decision::{Decision, answer, hold, is_leased_to, is_ours, lease_time};
 use crate::dhcp::grant::{acknowledge, grant, may_have, nak};
 use crate::dhcp::keep::extend_lease;
@@ -200,7 +200,7 @@ pub fn released(
     book: &LeaseBook,
     now: Timestamp,
 ) -> Decision {
-    if request.holder.mac.is_some() && from_client == Some(false) {
+    if is_from_another(request, address, from_client, book) {
         return Decision::silent(DropReason::ForgedRelease);
     }
     if !has_lease(request, address, book, now) {

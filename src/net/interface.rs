@@ -106,6 +106,13 @@ pub fn list() -> Result<Vec<Interface>, StartError> {
     Ok(interfaces)
 }
 
+/// The address that a packet socket on the loopback interface is bound to.
+pub fn loopback() -> Option<LinkAddr> {
+    let is_loopback = |flags: InterfaceFlags| flags.contains(InterfaceFlags::IFF_LOOPBACK);
+    let mut entries = getifaddrs().ok()?.filter(|entry| is_loopback(entry.flags));
+    entries.find_map(|entry| entry.address?.as_link_addr().copied())
+}
+
 /// The kernel's folder with an entry for each interface.
 const INTERFACES: &str = "/sys/class/net";
 /// Maximum depth of stacked interfaces that are followed. A VLAN on a bond of network cards has a depth of two.

@@ -17,6 +17,7 @@ use crate::net::bpf::{
     ACCEPT, ETH_P_IP, JUMP_IF_EQUAL, LOAD_BYTE_AT_X, LOAD_HALF_AT_X, LOAD_WORD_AT_X, REJECT, unfragmented_udp,
 };
 use crate::net::datagram::BATCH;
+use crate::net::interface::loopback;
 use crate::net::packet_socket::{FRAME, PacketSocket};
 use crate::types::MacAddr;
 use crate::wire::dhcp::{BOOTREQUEST, Message, MessageType};
@@ -31,6 +32,10 @@ const MEMORY: Duration = Duration::from_secs(5);
 /// check takes.
 const MAX_SEEN: usize = 16_384;
 
+/// The number of the loopback interface in a [`Key`]. Messages that this computer sends to one of its addresses go
+/// through it, and the kernel reports the interface of that address for them.
+const LOOPBACK: u32 = 0;
+
 /// The DECLINEs and RELEASEs that came from the hardware address of their client. Clones are cheap and share one table.
 #[derive(Clone, Debug, Default)]
 pub struct Senders(Arc<Mutex<Table>>);
@@ -43,28 +48,29 @@ struct Table {
     order: VecDeque<(Instant, Key)>,
 }
 
-/// Interface, client and its address. The transaction id is left out, because a forged copy that comes first must not
+/// Interface, client and its address. Number 0 stands for the loopback interface. The transaction id is left out, because a forged copy that comes first must not
 /// hide the client's own message.
 type Key = (u32, MacAddr, Ipv4Addr);
 
 impl Senders {
-    /// Whether `message`, a DECLINE or RELEASE received on interface `index`, came from the hardware address of its client.
-    /// `None` if that is unknown: no packet socket receives there, or the client has no Ethernet address.
+    /// Whether `message`, a DECLINE or RELEASE received on interface `index`, came from the hardware address of its client,
+    /// or from this computer, where only a program with privileges can send it in the name of an address. `None` if that is unknown: no packet socket receives there, or the client has no Ethernet address.
     pub fn is_from_client(&self, index: u32, message: &Message) -> Option<bool> {
         let table = self.table();
         let mac = message.mac().filter(|_| table.receiving.contains(&index))?;
         let address = given_up(message)?;
-        Some(table.seen.contains_key(&(index, mac, address)))
+        Some([index, LOOPBACK].into_iter().any(|index| table.seen.contains_key(&(index, mac, address))))
     }
 
-    /// Records the frame if it is a DECLINE or RELEASE from the hardware address of its client.
+    /// Records the frame if it is a DECLINE or RELEASE from the hardware address of its client, or from this computer.
     fn record_frame(&self, index: u32, frame: &[u8], now: Instant) {
         let Some(datagram) = udp_datagram(frame) else { return };
         let Ok(message) = Message::decode(datagram.payload) else { return };
-        if message.mac() == Some(datagram.from)
+        let is_trusted = |mac: &MacAddr| *mac == datagram.from || index == LOOPBACK;
+        if let Some(mac) = message.mac().filter(is_trusted)
             && let Some(address) = given_up(&message)
         {
-            self.table().note((index, datagram.from, address), now);
+            self.table().note((index, mac, address), now);
         }
     }
 
@@ -108,7 +114,7 @@ impl Table {
     }
 }
 
-/// Records the DECLINEs and RELEASEs that arrive on one Ethernet interface, until it is dropped.
+/// Records the DECLINEs and RELEASEs that arrive on one interface, until it is dropped.
 #[derive(Debug)]
 pub struct DeclineTap {
     socket: PacketSocket,
@@ -122,6 +128,12 @@ impl DeclineTap {
         let socket = PacketSocket::on_interface(link, ETH_P_IP, &given_up_to(server), RECEIVE_QUEUE)?;
         senders.set_receiving(index, true);
         Ok(DeclineTap { socket, index, senders })
+    }
+
+    /// As [`DeclineTap::open`], for messages that this computer sends to itself.
+    pub fn on_loopback(server: u16, senders: Senders) -> io::Result<DeclineTap> {
+        let link = loopback().ok_or(io::ErrorKind::NotFound)?;
+        DeclineTap::open(LOOPBACK, &link, server, senders)
     }
 
     /// Reads up to [`BATCH`] frames. Returns `WouldBlock` when no more are waiting.
@@ -223,6 +235,9 @@ mod tests {
         senders.record_frame(7, &frame(CLIENT, &free), now);
         assert_eq!(senders.is_from_client(7, &kept), Some(false));
         assert_eq!(senders.is_from_client(7, &free), Some(true));
+        let local = Message { ciaddr: Ipv4Addr::new(192, 168, 77, 6), ..message(9, MessageType::Release) };
+        senders.record_frame(LOOPBACK, &frame(MacAddr([0; 6]), &local), now);
+        assert_eq!(senders.is_from_client(7, &local), Some(true), "this computer sent it");
         for n in 0..100_000 {
             senders.table().note((7, CLIENT, Ipv4Addr::from(n)), now);
         }

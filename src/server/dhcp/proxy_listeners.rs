@@ -183,6 +183,11 @@ impl Wires {
     /// Runs `proxy` on each interface for as long as that is served.
     async fn serve(mut self, proxy: Arc<Proxy>) {
         let mut tasks: HashMap<u32, JoinHandle<()>> = HashMap::new();
+        // Without this tap, only a RELEASE of a program on this computer does not count.
+        let own = DeclineTap::on_loopback(self.server, proxy.senders.clone());
+        if let Some(tap) = own.ok().filter(|_| !self.heard.contains(&self.server)) {
+            spawn_local(Arc::clone(&proxy).serve_declines(tap));
+        }
         let mut new: Vec<(u32, UdpTap)> = self.open.drain().collect();
         loop {
             for (index, tap) in new.drain(..) {

@@ -138,6 +138,26 @@ fn s_02_a_release_from_another_hardware_address_frees_nothing() {
 }
 
 #[test]
+fn s_02_a_message_without_a_hardware_address_gives_up_no_lease_of_an_ethernet_client() {
+    let mut world = lab(60, "");
+    let address = world.lease(1);
+    world.arrival.source = SocketAddrV4::new(address, 68);
+    // The identifier of a client without option 61.
+    let id = [1, 2, 0, 0, 0, 0, 1];
+    let options: &[(u8, &[u8])] = &[(54, &SERVER.octets()), (50, &address.octets()), (61, &id)];
+    for (kind, reason) in
+        [(MessageType::Release, DropReason::ForgedRelease), (MessageType::Decline, DropReason::ForgedDecline)]
+    {
+        for hlen in [0, 6] {
+            let ciaddr = if kind == MessageType::Release { address } else { Ipv4Addr::UNSPECIFIED };
+            let forged = Message { htype: 32, hlen, ciaddr, ..message(1, kind, options) };
+            assert_eq!(world.send(&forged).unwrap_err(), reason, "{hlen}");
+            assert_eq!(world.book.binding(address).unwrap().state, State::Leased);
+        }
+    }
+}
+
+#[test]
 fn s_02_a_release_through_a_router_or_relay_agent_comes_from_another_hardware_address() {
     let mut world = lab(60, "");
     let relay = Ipv4Addr::new(10, 1, 0, 1);
