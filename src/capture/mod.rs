@@ -5,6 +5,7 @@
 //! reset, and ICMP errors about packets of this server. So a capture shows where a boot stopped, and never what was in a file.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod ipv6;
 pub mod pcap;
 pub mod ring;
 pub mod select;

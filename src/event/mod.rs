@@ -350,6 +350,8 @@ pub enum Event {
     QuestionBlocked { client: Client, details: Details, port: u16 },
     /// A DHCP reply of `bytes` bytes with its headers did not pass in one piece: it was cut into fragments, or ICMP says so.
     ReplyTooLarge { bytes: u32 },
+    /// The machine asks for a router or an address by IPv6, which lanboot does not serve, while its loader should start.
+    AsksByIpv6,
     /// `count` packets of boots were not kept for `lanboot capture`.
     CaptureDropped { reason: CaptureDrop, count: u64 },
 }

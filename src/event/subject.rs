@@ -49,6 +49,7 @@ impl Event {
             | Event::Syslog { .. }
             | Event::SyslogDropped { .. }
             | Event::ReplyTooLarge { .. }
+            | Event::AsksByIpv6
             | Event::CaptureDropped { .. } => None,
         }
     }

@@ -65,6 +65,8 @@ pub struct Evidence {
     pub other_card: Option<MacAddr>,
     /// Bytes of a DHCP reply that had to be cut into fragments or was too large for the path.
     pub large_reply: Option<u32>,
+    /// When the machine asked by IPv6, the first time after its loader was loaded.
+    pub asked_ipv6_at: Option<Timestamp>,
     /// Records of this boot may be missing since its last one, so that its silence proves nothing.
     pub unheard: bool,
 }
@@ -245,6 +247,18 @@ impl Evidence {
     /// Sets an obstacle, unless an earlier one is still in the way.
     pub fn meet(&mut self, obstacle: Obstacle, at: Timestamp) {
         self.obstacle.get_or_insert((obstacle, at));
+    }
+
+    /// Records that the machine asks by IPv6.
+    pub fn ask_by_ipv6(&mut self, at: Timestamp) {
+        if !self.has_asked_by_ipv6() {
+            self.asked_ipv6_at = Some(at);
+        }
+    }
+
+    /// Whether the machine asked by IPv6 since it has its loader.
+    pub fn has_asked_by_ipv6(&self) -> bool {
+        self.loader.as_ref().is_some_and(|run| self.asked_ipv6_at >= Some(run.at))
     }
 
     /// The transfer of the client's port `port`.

@@ -161,6 +161,15 @@ impl Machine {
         newest.is_some_and(|boot| boot.evidence.step == Step::Loaded)
     }
 
+    /// Whether a question by IPv6 would be news: the machine loaded a loader that has not spoken yet, and nothing else of it
+    /// was heard since.
+    pub fn awaits_ipv6(&self) -> bool {
+        let newest = self.boots.front().filter(|boot| boot.result == BootResult::Booting);
+        newest.is_some_and(|boot| {
+            boot.evidence.step == Step::Loaded && boot.evidence.is_uefi() && !boot.evidence.has_asked_by_ipv6()
+        })
+    }
+
     /// Judges the newest boot. `again` is the time since its last step, if its firmware spoke again.
     fn judge(&mut self, again: Option<Duration>, site: &Site, now: Timestamp, changes: &mut Vec<Change>) {
         let reported = self.reported.memory;

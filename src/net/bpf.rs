@@ -8,6 +8,8 @@ use socket2::SockFilter;
 
 /// EtherType of IPv4.
 pub const ETH_P_IP: u16 = 0x0800;
+/// EtherType of IPv6.
+pub const ETH_P_IPV6: u16 = 0x86dd;
 /// EtherType of ARP.
 pub const ETH_P_ARP: u16 = 0x0806;
 /// Every frame, including those that this computer sends.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use socket2::SockFilter;
 
+use crate::capture::ipv6;
 use crate::capture::select::Ports;
 use crate::net::bpf::{
-    ETH_P_IP, HAS_VLAN_TAG, JUMP_IF_EQUAL, JUMP_IF_SET, LOAD_BYTE, LOAD_BYTE_AT_X, LOAD_HALF, LOAD_HALF_AT_X,
+    ETH_P_IP, ETH_P_IPV6, HAS_VLAN_TAG, JUMP_IF_EQUAL, JUMP_IF_SET, LOAD_BYTE, LOAD_BYTE_AT_X, LOAD_HALF, LOAD_HALF_AT_X,
     LOAD_WORD, LOAD_WORD_AT_X, RETURN, VLAN_TAG, X_IS_IP_HEADER_LEN,
 };
 
@@ -45,6 +46,8 @@ enum Label {
     Plain,
     Tcp,
     Icmp,
+    Ipv6,
+    Solicitation,
     Request,
     Transfer,
     Block,
@@ -115,7 +118,7 @@ pub fn filter(ports: &Ports) -> Vec<SockFilter> {
     program.jump(JUMP_IF_SET, 0x0fff, Reject, Next);
     program.at(Label::Plain);
     program.run(LOAD_HALF, 12);
-    program.jump(JUMP_IF_EQUAL, u32::from(ETH_P_IP), Next, Reject);
+    program.jump(JUMP_IF_EQUAL, u32::from(ETH_P_IP), Next, Label::Ipv6);
     program.run(LOAD_HALF, 20);
     program.jump(JUMP_IF_SET, LATER_FRAGMENT, Reject, Next);
     program.run(X_IS_IP_HEADER_LEN, 14);
@@ -130,6 +133,9 @@ pub fn filter(ports: &Ports) -> Vec<SockFilter> {
     // Destination unreachable, and time exceeded (RFC 792).
     program.run(LOAD_BYTE_AT_X, 14);
     program.jump_if_any([3, 11], Accept);
+    program.go(Reject);
+    program.at(Label::Ipv6);
+    ipv6(&mut program, ports);
     program.at(Reject);
     program.run(RETURN, 0);
     program.at(Accept);
@@ -172,6 +178,26 @@ fn udp(program: &mut Program, ports: &Ports) {
     program.at(Label::Len);
     program.run(LOAD_HALF_AT_X, UDP_LEN);
     program.jump(JUMP_IF_GREATER, MAX_CONTROL, Reject, Accept);
+}
+
+/// The questions of machines that `capture/ipv6.rs` reads. The accumulator has the EtherType.
+fn ipv6(program: &mut Program, ports: &Ports) {
+    if ports.dhcp_server == 0 {
+        return program.go(Reject);
+    }
+    program.jump(JUMP_IF_EQUAL, u32::from(ETH_P_IPV6), Next, Reject);
+    program.run(LOAD_BYTE, ipv6::DESTINATION);
+    program.jump(JUMP_IF_EQUAL, ipv6::MULTICAST.into(), Next, Reject);
+    program.run(LOAD_BYTE, ipv6::NEXT_HEADER);
+    program.jump(JUMP_IF_EQUAL, ipv6::ICMP.into(), Label::Solicitation, Next);
+    program.jump(JUMP_IF_EQUAL, ipv6::UDP.into(), Next, Reject);
+    program.run(LOAD_HALF, ipv6::TO_PORT);
+    program.jump(JUMP_IF_EQUAL, ipv6::DHCP_SERVER.into(), Next, Reject);
+    program.run(LOAD_BYTE, ipv6::DHCP_MESSAGE);
+    program.jump(JUMP_IF_EQUAL, ipv6::SOLICIT.into(), Accept, Reject);
+    program.at(Label::Solicitation);
+    program.run(LOAD_BYTE, ipv6::ICMP_TYPE);
+    program.jump(JUMP_IF_EQUAL, ipv6::ROUTER_SOLICITATION.into(), Accept, Reject);
 }
 
 fn tcp(program: &mut Program, ports: &Ports) {
@@ -234,6 +260,14 @@ mod tests {
         frame
     }
 
+    /// A frame to a multicast address, with this next header and payload.
+    fn ipv6_frame(next_header: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; 54];
+        frame[12..14].copy_from_slice(&ETH_P_IPV6.to_be_bytes());
+        (frame[14], frame[20], frame[38]) = (0x60, next_header, 0xff);
+        [frame, payload.to_vec()].concat()
+    }
+
     #[test]
     fn packets_of_boots_pass() {
         for (from, to, payload) in [
@@ -266,6 +300,29 @@ mod tests {
             (icmp[23], icmp[34]) = (1, kind);
             assert!(passes(&PORTS, &icmp), "{kind}");
         }
+    }
+
+    #[test]
+    fn questions_by_ipv6_pass_and_nothing_else_of_it() {
+        let solicit = ipv6_frame(17, &[2, 34, 2, 35, 0, 12, 0, 0, 1, 0, 0, 7]);
+        let solicitation = ipv6_frame(58, &[133, 0, 0, 0, 0, 0, 0, 0]);
+        let advertisement = ipv6_frame(58, &[134, 0, 0, 0, 0, 0, 0, 0]);
+        let request = ipv6_frame(17, &[2, 34, 2, 35, 0, 12, 0, 0, 3, 0, 0, 7]);
+        let other = ipv6_frame(17, &[2, 34, 2, 36, 0, 12, 0, 0, 1, 0, 0, 7]);
+        let mut unicast = solicit.clone();
+        unicast[38] = 0xfe;
+        for (frame, is_question) in [
+            (&solicit, true),
+            (&solicitation, true),
+            (&advertisement, false),
+            (&request, false),
+            (&other, false),
+            (&unicast, false),
+        ] {
+            assert_eq!(passes(&PORTS, frame), is_question, "{frame:?}");
+            assert_eq!(ipv6::asks(frame).is_some(), is_question, "{frame:?}");
+        }
+        assert!(!passes(&Ports { dhcp_server: 0, ..PORTS }, &solicit));
     }
 
     #[test]

@@ -150,6 +150,7 @@ impl Counts {
             | Event::GoesOn { .. }
             | Event::QuestionBlocked { .. }
             | Event::ReplyTooLarge { .. }
+            | Event::AsksByIpv6
             | Event::TftpStarted { .. }
             | Event::TftpAcknowledged { .. }
             | Event::HttpStarted { .. } => {}

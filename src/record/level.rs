@@ -36,7 +36,8 @@ pub fn level(event: &Event) -> Level {
         Event::TftpStarted { .. }
         | Event::TftpAcknowledged { .. }
         | Event::HttpStarted { .. }
-        | Event::Heard { .. } => Level::DEBUG,
+        | Event::Heard { .. }
+        | Event::AsksByIpv6 => Level::DEBUG,
         // Any host may send these at any rate, so they are counted and must not fill the log.
         Event::TftpUnanswered { .. } => Level::DEBUG,
         Event::TftpRefused { .. } | Event::TftpStopped { .. } | Event::TftpUploadStopped { .. } => {

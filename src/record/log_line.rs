@@ -61,6 +61,10 @@ pub fn line(record: &Record) -> String {
             "too_large({interface}) {}: the reply of {bytes} bytes does not pass in one piece, and firmware drops fragments",
             hardware(record)
         ),
+        Event::AsksByIpv6 => format!(
+            "ipv6({interface}) {}: asks for a router or an address by IPv6, which lanboot does not serve",
+            hardware(record)
+        ),
         Event::NoFileForArchitecture { client } => {
             format!(
                 "no_file_for_architecture({interface}) {}: {}",

@@ -115,6 +115,7 @@ impl Kind {
             Event::SyslogDropped { reason, .. } => Kind::because("dropped", reason.name()),
             Event::QuestionBlocked { .. } => Kind::new("blocked"),
             Event::ReplyTooLarge { .. } => Kind::new("too_large"),
+            Event::AsksByIpv6 => Kind::new("ipv6"),
             Event::CaptureDropped { reason, .. } => Kind::because("dropped", reason.name()),
         }
     }

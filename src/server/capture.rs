@@ -18,6 +18,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::shared_capture::SharedCapture;
 use crate::boot::identity::Identity;
+use crate::api::shared_journeys::SharedJourneys;
+use crate::capture::ipv6::{self, WaitingIpv6};
 use crate::capture::ring::Captured;
 use crate::capture::select::{Ports, Selected, Sign, Subject, select};
 use crate::capture::unanswered::{Question, Replies, Waiting};
@@ -25,6 +27,7 @@ use crate::config::Config;
 use crate::content::machines::MachineTable;
 use crate::dhcp::request::{client_of, details_of};
 use crate::event::{CaptureDrop, Event, Record};
+use crate::journey::machine::Machine;
 use crate::net::capture_filter::filter;
 use crate::net::frame_tap::{Batch, Frame, FrameTap};
 use crate::net::readable::{pause, readable};
@@ -40,6 +43,8 @@ use crate::wire::packet::{fill_in_checksum, of_frame};
 const PAUSE: Duration = Duration::from_millis(10);
 /// Time in which a question that was on the wire reaches its socket.
 const QUESTION_TIME: Duration = Duration::from_millis(500);
+/// Time in which the journeys take in the records from before a question by IPv6.
+const JOURNEY_TIME: Duration = Duration::from_secs(1);
 /// Interval at which dropped packets are recorded, and questions are compared.
 const TICK: Duration = Duration::from_secs(1);
 /// Time for which the machine at an address is remembered, and the time if none is known there.
@@ -55,6 +60,7 @@ pub(super) struct Parts {
     pub(super) shared: SharedCapture,
     pub(super) machines: MachineTable,
     pub(super) questions: BootQuestions,
+    pub(super) journeys: SharedJourneys,
     pub(super) recorder: Recorder,
 }
 
@@ -143,6 +149,7 @@ struct Reader {
     tap: Option<FrameTap>,
     ports: Ports,
     waiting: Waiting,
+    waiting_ipv6: WaitingIpv6,
     replies: Replies,
     addresses: HashMap<Ipv4Addr, (Option<MacAddr>, Instant)>,
     /// The number of frames that the kernel has dropped, as it was reported last.
@@ -185,6 +192,7 @@ impl Reader {
             tap: Some(tap),
             ports,
             waiting: Waiting::default(),
+            waiting_ipv6: WaitingIpv6::default(),
             replies: Replies::default(),
             addresses: HashMap::new(),
             lost: 0,
@@ -199,6 +207,7 @@ impl Reader {
             // Questions are compared even if no further frame comes.
             let Ok(ready) = timeout(TICK, readable.readable()).await else {
                 self.report_missed();
+                self.report_ipv6();
                 continue;
             };
             let Ok(mut ready) = ready else { return };
@@ -217,6 +226,7 @@ impl Reader {
                 _ => sleep(PAUSE).await,
             }
             self.report_missed();
+            self.report_ipv6();
         }
     }
 
@@ -227,6 +237,10 @@ impl Reader {
         let (mut unknown, mut unjudged) = (0, 0);
         let mut kept = Vec::new();
         for frame in frames {
+            if let Some(mac) = ipv6::asks(frame.bytes) {
+                unjudged += u64::from(!self.waiting_ipv6.push(mac, clocks.at(frame.since_1970)));
+                continue;
+            }
             let Some(selected) = select(frame.bytes, &self.ports, &snapshot.interfaces.own) else { continue };
             let at = clocks.at(frame.since_1970);
             let Some(mac) = self.machine(&selected) else {
@@ -313,6 +327,21 @@ impl Reader {
         }
     }
 
+    /// Records the questions by IPv6 of machines whose loader should start.
+    fn report_ipv6(&mut self) {
+        let asked = self.waiting_ipv6.from_before(self.parts.recorder.now().before(JOURNEY_TIME));
+        if asked.is_empty() {
+            return;
+        }
+        let snapshot = Arc::clone(&self.parts.now.borrow());
+        for (at, mac) in asked {
+            let is_awaited = self.parts.journeys.lock().machine(mac).is_some_and(Machine::awaits_ipv6);
+            if is_awaited {
+                self.record(&snapshot, mac, at, Event::AsksByIpv6);
+            }
+        }
+    }
+
     fn record(&self, snapshot: &Snapshot, mac: MacAddr, at: Timestamp, event: Event) {
         let entry = snapshot.config.targets.machine(Some(mac), None);
         let name = entry.map(|entry| Arc::from(entry.name.as_str()));
@@ -362,7 +391,8 @@ mod tests {
         let (now, recorder) = (Snapshot::new(config, served).fixed(), Recorder::default());
         let machines = MachineTable::new(now.clone(), recorder.clone());
         let (shared, questions) = (SharedCapture::default(), BootQuestions::default());
-        let parts = Parts { now, shared, machines, questions, recorder };
+        let journeys = SharedJourneys::default();
+        let parts = Parts { now, shared, machines, questions, journeys, recorder };
         Reader {
             parts,
             interface: "eth1".into(),
@@ -370,6 +400,7 @@ mod tests {
             tap: None,
             ports,
             waiting: Waiting::default(),
+            waiting_ipv6: WaitingIpv6::default(),
             replies: Replies::default(),
             addresses: HashMap::new(),
             lost: 0,

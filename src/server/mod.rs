@@ -116,6 +116,7 @@ impl Server {
             shared: self.api.capture.clone(),
             machines: self.parts.known.clone(),
             questions: self.parts.questions.clone(),
+            journeys: self.api.journeys.clone(),
             recorder: self.recorder.clone(),
         };
         let (keeper, kept) = is_stored.then(|| Keeper::start(&self.api)).flatten().unzip();

@@ -49,6 +49,10 @@ pub fn observe(boot: &mut Boot, record: &Record, speaker: Option<Speaker>, site:
             boot.evidence.large_reply = Some(*bytes);
             false
         }
+        Event::AsksByIpv6 => {
+            boot.evidence.ask_by_ipv6(at);
+            false
+        }
         event if event.peer().is_some() => files::observe(boot, record, site),
         _ => false,
     }

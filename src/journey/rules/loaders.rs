@@ -53,11 +53,17 @@ pub fn secure_boot_refused(case: &Case<'_>) -> Option<Verdict> {
     if !case.e.is_uefi() || refused == Some(false) {
         return None;
     }
-    // iPXE that finds no card looks the same until the firmware speaks again.
-    let spoke_at_once = case.again.is_some_and(|after| after < AT_ONCE);
+    // iPXE that finds no card looks the same until the firmware speaks again. It shows its banner for two seconds before.
+    let spoke_at_once = case.again.is_some_and(|after| after < AT_ONCE) || asked_by_ipv6_at_once(case, run);
     let may_be_ipxe = case.site.program(&run.file) == Program::Ipxe;
     let is_refused = refused == Some(true) && (spoke_at_once || (!may_be_ipxe && case.again.is_none()));
     is_refused.then(|| refusal(run, facts.and_then(|facts| facts.signed_by.as_deref())))
+}
+
+/// Whether the next boot entry of the firmware, which asked by IPv6, began as soon as the machine had the loader.
+fn asked_by_ipv6_at_once(case: &Case<'_>, run: &LoaderRun) -> bool {
+    let asked = case.e.asked_ipv6_at.filter(|asked| *asked >= run.at);
+    asked.is_some_and(|asked| asked.since(run.at) < AT_ONCE)
 }
 
 fn refusal(run: &LoaderRun, signers: Option<&[String]>) -> Verdict {

@@ -98,6 +98,7 @@ variants! { Event {
     41 = ReplyTooLarge { bytes },
     42 = CaptureDropped { reason, count },
     43 = SyslogDropped { peer, reason, count },
+    44 = AsksByIpv6,
 } }
 
 variants! { NotKept {

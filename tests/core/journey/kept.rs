@@ -41,6 +41,7 @@ fn every_kind_of_boot_is_read_as_it_is_written() {
             lab.lease(BIOS, 0);
             lab.event(Event::QuestionBlocked { client, details, port: 4011 });
             lab.event(Event::ReplyTooLarge { bytes: 1600 });
+            lab.event(Event::AsksByIpv6);
         },
         |lab| lab.boot_to_initrd(),
         |lab| drop(lab.discover(ARM, 0)),

@@ -376,6 +376,73 @@ fn secure_boot_refused_of_an_unsigned_loader_that_is_silent() {
     lab.assert_stuck(5000, "secure_boot_refused");
 }
 
+/// An unsigned iPXE is loaded, and nothing is heard of it by DHCP. Returns its verdict.
+fn after_loading_ipxe(signed_by: &[&str], act: impl FnOnce(&mut Lab)) -> Option<&'static str> {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(signed_by);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    act(&mut lab);
+    assert_eq!(lab.verdict(0), None, "too early");
+    lab.pass(5000);
+    lab.verdict(0)
+}
+
+/// The next boot entry of OVMF is that for IPv6, 20 ms after the refusal.
+#[test]
+fn secure_boot_refused_of_ipxe_whose_firmware_goes_on_by_ipv6() {
+    let goes_on = |lab: &mut Lab| {
+        lab.pass(20);
+        lab.event(Event::AsksByIpv6);
+        lab.pass(1000);
+        lab.event(Event::AsksByIpv6);
+    };
+    assert_eq!(after_loading_ipxe(&[], goes_on), Some("secure_boot_refused"));
+    assert_eq!(after_loading_ipxe(&["Our own CA"], goes_on), Some("secure_boot_refused"));
+    assert_eq!(after_loading_ipxe(&["Microsoft Corporation UEFI CA 2011"], goes_on), Some("ipxe_no_network"));
+}
+
+#[test]
+fn ipxe_no_network_if_the_firmware_goes_on_after_the_banner() {
+    let goes_on = |lab: &mut Lab| {
+        lab.pass(2500);
+        lab.event(Event::AsksByIpv6);
+    };
+    assert_eq!(after_loading_ipxe(&[], goes_on), Some("ipxe_no_network"));
+}
+
+#[test]
+fn questions_by_ipv6_from_before_the_loader_do_not_count() {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&[]);
+    lab.lease(UEFI, 4000);
+    lab.event(Event::AsksByIpv6);
+    lab.tftp("snponly.efi", 300_000, 500);
+    lab.assert_stuck(5000, "ipxe_no_network");
+}
+
+/// iPXE asks for a router and for an address at the same time.
+#[test]
+fn ipxe_that_asks_by_ipv6_and_by_dhcp_runs() {
+    let mut lab = Lab::server();
+    lab.ipxe_efi(&[]);
+    lab.lease(UEFI, 4000);
+    lab.tftp("snponly.efi", 300_000, 500);
+    for _ in 0..3 {
+        lab.pass(1000);
+        lab.event(Event::AsksByIpv6);
+    }
+    lab.lease(IPXE, 300);
+    lab.event(Event::AsksByIpv6);
+    lab.pass(15_000);
+    lab.http("boot.ipxe", 500, 0);
+    lab.http("debian/linux", 10 << 20, 900);
+    lab.http("debian/initrd.gz", 40 << 20, 3000);
+    lab.pass(10_000);
+    lab.lease(SYSTEM, 300);
+    assert!(lab.causes.is_empty() && lab.result() == BootResult::Booted, "{:?}", lab.causes);
+}
+
 #[test]
 fn ipxe_loop() {
     let mut lab = Lab::server();

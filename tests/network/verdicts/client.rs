@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream, UdpSocket};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,7 +13,9 @@ use lanboot::types::MacAddr;
 use lanboot::wire::dhcp::{BOOTREQUEST, FLAG_BROADCAST, Message, MessageType, until_nul};
 use lanboot::wire::option::code;
 use lanboot::wire::tftp::{self, Mode, Options, Packet, Request};
+use nix::ifaddrs::getifaddrs;
 use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::bind;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// DHCP options that identify a program.
@@ -44,6 +47,16 @@ pub fn enter(host: &Namespace) {
 
 pub fn seconds(seconds: u64) {
     sleep(Duration::from_secs(seconds));
+}
+
+/// A packet socket on the network card of this thread's namespace, which receives frames of this EtherType.
+pub fn packet_socket(ether_type: u16) -> Socket {
+    let protocol = Protocol::from(i32::from(ether_type.to_be()));
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(protocol)).unwrap();
+    let mut links = getifaddrs().unwrap().filter(|entry| entry.interface_name == "eth0");
+    let link = links.find_map(|entry| Some(*entry.address.as_ref()?.as_link_addr()?)).unwrap();
+    bind(socket.as_raw_fd(), &link).unwrap();
+    socket
 }
 
 /// Why a file did not arrive.
@@ -199,6 +212,16 @@ impl<'h> Client<'h> {
             self.host.ip(&format!("route replace default via {router}")).unwrap();
         }
         self.lease = Some(ack.clone());
+    }
+
+    /// A SOLICIT of DHCPv6, as firmware sends it with its boot entry for IPv6.
+    pub fn solicit_by_ipv6(&self) {
+        let all_servers: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2];
+        let solicit: [u8; 4] = [1, 0, 0, 7];
+        let ethernet = [&[0x33, 0x33, 0, 1, 0, 2][..], &self.mac.0, &[0x86, 0xdd]].concat();
+        let ip = [&[0x60, 0, 0, 0, 0, 12, 17, 1][..], &[0xfe, 0x80], &[0; 13], &[9], &all_servers].concat();
+        let udp = [0x02, 0x22, 0x02, 0x23, 0, 12, 0, 0];
+        (&packet_socket(0x86dd)).write_all(&[&ethernet[..], &ip, &udp, &solicit].concat()).unwrap();
     }
 
     /// A DECLINE of the address of the last ACK.

@@ -256,6 +256,47 @@ const STORIES: &[Story] = &[
         },
     },
     Story {
+        name: "secure-boot-and-ipv6",
+        entry: "",
+        wanted: likely("secure_boot_refused", "loader", 5, &["`snponly.efi`", "not signed"]),
+        act: |machine, _| {
+            machine.lease(UEFI);
+            machine.load_named(UEFI);
+            // OVMF goes on with its boot entry for IPv6.
+            sleep(Duration::from_millis(20));
+            machine.solicit_by_ipv6();
+        },
+    },
+    Story {
+        name: "ipxe-no-network-and-ipv6",
+        entry: "",
+        wanted: likely("ipxe_no_network", "loader", 5, &["`snponly.efi`", "ipxe.efi"]),
+        act: |machine, _| {
+            machine.lease(UEFI);
+            machine.load_named(UEFI);
+            // Its banner is there for two seconds.
+            sleep(Duration::from_millis(2500));
+            machine.solicit_by_ipv6();
+        },
+    },
+    Story {
+        name: "boots-and-asks-by-ipv6",
+        entry: "",
+        wanted: Outcome::Boots,
+        act: |machine, _| {
+            machine.lease(UEFI);
+            machine.load_named(UEFI);
+            machine.solicit_by_ipv6();
+            seconds(2);
+            machine.lease(IPXE);
+            machine.solicit_by_ipv6();
+            machine.load_named(IPXE);
+            assert_eq!(machine.get("/debian/linux").0, 200);
+            assert_eq!(machine.get("/debian/initrd.gz").0, 200);
+            machine.lease(SYSTEM);
+        },
+    },
+    Story {
         name: "ipxe-no-network",
         entry: "",
         wanted: likely("ipxe_no_network", "loader", 5, &["`snponly.efi`", "ipxe.efi"]),

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +11,6 @@ use std::time::Duration;
 
 use lanboot::cli::demo::network::{NETWORK, Namespace, Need, Running, run, serve};
 use lanboot::types::MacAddr;
-use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::bind;
-use socket2::{Domain, Protocol, Socket, Type};
 use support::site::{DNSMASQ, RELAY, Site, dnsmasq, ready};
 
 use super::client::*;
@@ -184,12 +180,8 @@ fn proxy_arp() -> Vec<String> {
 /// Answers each ARP request, except those for the server and of machines for their own address.
 fn answer_all_arp(host: &Namespace, own: MacAddr, stop: &AtomicBool) {
     enter(host);
-    let arp = Protocol::from(i32::from(0x0806u16.to_be()));
-    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(arp)).unwrap();
+    let socket = packet_socket(0x0806);
     socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let links = getifaddrs().unwrap().filter(|entry| entry.interface_name == "eth0");
-    let link = links.into_iter().find_map(|entry| Some(*entry.address.as_ref()?.as_link_addr()?)).unwrap();
-    bind(socket.as_raw_fd(), &link).unwrap();
     while !stop.load(Ordering::Relaxed) {
         let mut request = [0; 64];
         let Ok(len) = (&socket).read(&mut request) else { continue };

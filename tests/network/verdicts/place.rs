@@ -195,6 +195,8 @@ impl Place {
         let host = network.host(&mac.to_string()).unwrap();
         let acted = catch_unwind(AssertUnwindSafe(|| {
             enter(&host);
+            // Linux asks for a router when its card is up, at moments that are not those of the firmware.
+            _ = fs::write("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1");
             self.wait_for_cable(&host);
             let mut client = Client::new(mac, &host, self.server);
             (story.act)(&mut client, self);
