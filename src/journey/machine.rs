@@ -166,7 +166,9 @@ impl Machine {
     pub fn awaits_ipv6(&self) -> bool {
         let newest = self.boots.front().filter(|boot| boot.result == BootResult::Booting);
         newest.is_some_and(|boot| {
-            boot.evidence.step == Step::Loaded && boot.evidence.is_uefi() && !boot.evidence.has_asked_by_ipv6()
+            boot.evidence.step == Step::Loaded
+                && boot.evidence.is_uefi()
+                && !boot.evidence.has_asked_by_ipv6()
         })
     }
 

@@ -17,8 +17,8 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::api::shared_capture::SharedCapture;
-use crate::boot::identity::Identity;
 use crate::api::shared_journeys::SharedJourneys;
+use crate::boot::identity::Identity;
 use crate::capture::ipv6::{self, WaitingIpv6};
 use crate::capture::ring::Captured;
 use crate::capture::select::{Ports, Selected, Sign, Subject, select};

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rusqlite::ErrorCode;
 use rustix::process::nice;
 use tokio::sync::oneshot;
 
@@ -15,7 +16,7 @@ use crate::api::shared_journeys::SharedJourneys;
 use crate::event::ServerFact;
 use crate::journey::unsaved::ChangedRows;
 use crate::record::Recorder;
-use crate::store::journeys::{JOURNEYS, JourneyFile, KeptMachine, open};
+use crate::store::journeys::{JOURNEYS, JourneyFile, KeptMachine, count, open};
 use crate::types::MacAddr;
 
 /// By how much the thread is nicer than the threads that answer machines.
@@ -64,6 +65,7 @@ impl Keeper {
             retry: None,
             swept: Instant::now(),
             is_failing: false,
+            counted: None,
         };
         let started =
             thread::Builder::new().name("journeys".to_owned()).spawn(move || store.run(&stopped, loaded));
@@ -96,13 +98,15 @@ struct Store {
     swept: Instant,
     /// Whether the last attempt failed, which was reported.
     is_failing: bool,
+    /// The number of boots that was recorded last outside the database.
+    counted: Option<u64>,
 }
 
 impl Store {
     fn run(mut self, stopped: &Receiver<()>, loaded: oneshot::Sender<Kept>) {
         // On Linux this is about the calling thread. A sandbox may forbid it, and then all threads are equal.
         let _ = nice(NICE);
-        let machines = self.open();
+        let machines = self.open(false);
         // Nobody waits for them if the server stops already.
         let _ = loaded.send(machines);
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
@@ -113,13 +117,16 @@ impl Store {
         while self.journeys.lock().unsaved() > 0 && began.elapsed() < LAST && !self.is_failing {
             self.step();
         }
+        if let Some(file) = self.file.take() {
+            let _ = self.count(&file);
+        }
     }
 
-    /// Opens the file. Returns its machines.
-    fn open(&mut self) -> Kept {
+    /// Opens the file. Returns its machines. `is_known` says that the loss of the one before was reported.
+    fn open(&mut self, is_known: bool) -> Kept {
         match open(&self.state) {
             Ok(opened) => {
-                if let Some(problem) = opened.problem {
+                if let Some(problem) = opened.problem.filter(|_| !is_known) {
                     self.recorder.server(ServerFact::JourneysDamaged, problem);
                 }
                 if opened.is_new {
@@ -140,7 +147,8 @@ impl Store {
         if self.retry.is_some_and(|at| at > Instant::now()) {
             return;
         }
-        if self.file.as_ref().is_some_and(|file| !file.is_in_place()) {
+        let is_gone = self.file.as_ref().is_some_and(|file| !file.is_in_place());
+        if is_gone {
             let text = format!(
                 "{} was moved or deleted while lanboot runs: the boots in memory are written to a new file",
                 self.state.join(JOURNEYS).display()
@@ -150,14 +158,19 @@ impl Store {
         }
         if self.file.is_none() {
             // Boots of an earlier run stay in the file, but the journeys have begun without them.
-            drop(self.open());
+            drop(self.open(is_gone));
         }
         let Some(mut file) = self.file.take() else { return };
         let changed = self.take();
         let mut result = file.write(&changed);
+        let mut is_counted = changed.is_empty() || self.counted.is_some_and(|boots| boots > 0);
         if result.is_ok() && self.swept.elapsed() >= SWEEP {
             self.swept = Instant::now();
+            is_counted = false;
             result = self.sweep(&mut file);
+        }
+        if result.is_ok() && !is_counted {
+            result = self.count(&file);
         }
         match result {
             Ok(()) => {
@@ -169,9 +182,22 @@ impl Store {
             }
             Err(error) => {
                 self.journeys.lock().not_stored(changed.iter().map(|machine| machine.mac));
+                // A file that is opened again is read and checked whole.
+                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                    self.file = Some(file);
+                }
                 self.failed(&error.to_string());
             }
         }
+    }
+
+    /// Records the number of boots outside the database. If that fails, it is tried again with the next ones.
+    fn count(&mut self, file: &JourneyFile) -> rusqlite::Result<()> {
+        let boots = file.boots()?;
+        if self.counted != Some(boots) && count::write(&self.state, boots).is_ok() {
+            self.counted = Some(boots);
+        }
+        Ok(())
     }
 
     fn take(&self) -> Vec<ChangedRows> {

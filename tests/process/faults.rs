@@ -18,6 +18,7 @@ use lanboot::wire::dhcp::{Message, MessageType};
 
 use support::client::{Client, resident, resident_of};
 use support::lab::{self, Lab, Serving};
+use support::site::until;
 use support::one_at_a_time;
 
 /// A process that is killed on drop.
@@ -131,6 +132,41 @@ fn f_04_a_full_disk_under_the_real_server() {
             "{address}: {stored:?}"
         );
     }
+    drop(disk);
+}
+
+/// The number of machines that have boots in `journeys.db`.
+fn stored_machines(lab: &Lab) -> i64 {
+    let connection = rusqlite::Connection::open(lab.path().join("state/journeys.db")).unwrap();
+    connection.query_row("SELECT count(DISTINCT mac) FROM boots", [], |row| row.get(0)).unwrap_or(0)
+}
+
+#[test]
+fn boots_are_stored_again_when_a_full_disk_has_room() {
+    let _alone = one_at_a_time();
+    if !support::need("mount", "mount") {
+        return;
+    }
+    let Some(disk) = Disk::mount() else { return };
+    let lab = Lab::new();
+    std::os::unix::fs::symlink(disk.0.path(), lab.path().join("state")).unwrap();
+    let serving = lab.serve(&["serve"]);
+    lab::boot(lab.ports, Kind::UefiX64, 7);
+    until(|| stored_machines(&lab) == 1, "the boot is stored");
+    disk.fill();
+    // DHCP goes on, and boots are followed.
+    lab::boot(lab.ports, Kind::UefiX64, 7);
+    lab::ask(lab.ports, Kind::UefiX64, 8);
+    let line = serving.wait_for("boots are followed in memory but not stored in");
+    assert!(line.contains("WARN") && line.contains("journeys.db") && line.contains("make room"), "{line}");
+    lab::ask(lab.ports, Kind::UefiX64, 9);
+    assert_eq!(stored_machines(&lab), 1);
+    fs::remove_file(disk.filler()).unwrap();
+    serving.wait_for("boots are stored again");
+    until(|| stored_machines(&lab) == 3, "the boots of the other machines are stored");
+    let (_, log) = serving.terminate();
+    let warnings = log.iter().filter(|line| line.contains("not stored in")).count();
+    assert_eq!(warnings, 1, "{log:#?}");
     drop(disk);
 }
 

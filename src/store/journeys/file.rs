@@ -87,6 +87,12 @@ impl JourneyFile {
         })
     }
 
+    /// The number of boots.
+    pub fn boots(&self) -> rusqlite::Result<u64> {
+        let count = "SELECT count(*) FROM boots WHERE started > 0";
+        self.connection.query_row(count, [], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+    }
+
     /// The machines that have rows.
     pub fn machines(&self) -> rusqlite::Result<Vec<MacAddr>> {
         let mut select = self.connection.prepare_cached("SELECT DISTINCT mac FROM boots")?;

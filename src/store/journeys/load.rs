@@ -11,6 +11,7 @@ use crate::journey;
 use crate::journey::boot::{Boot, BootId, BootResult};
 use crate::journey::stored::{Key, StoredMachine, Unreadable, checksum, read_boot, read_machine};
 use crate::store::integrity::is_damage;
+use crate::store::journeys::count;
 use crate::store::journeys::create::{JOURNEYS, create, set_aside};
 use crate::store::journeys::file::{JourneyFile, mac_of};
 use crate::types::{MacAddr, Timestamp};
@@ -22,7 +23,7 @@ pub struct Opened {
     pub machines: Vec<KeptMachine>,
     /// Whether the file is new, so that it has none of the rows.
     pub is_new: bool,
-    /// The damage of an older file, for the operator.
+    /// The damage or the loss of an older file, for the operator.
     pub problem: Option<String>,
 }
 
@@ -60,7 +61,9 @@ pub fn open(state: &Path) -> Result<Opened, String> {
     let path = state.join(JOURNEYS);
     let fail = |error: &dyn std::fmt::Display| format!("cannot open {}: {error}", path.display());
     match fs::symlink_metadata(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return new(state, Content::default(), None),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return new(state, Content::default(), lost(state, &path));
+        }
         Err(error) => return Err(fail(&error)),
         Ok(found) if !found.is_file() => return Err(fail(&"it is not a regular file")),
         Ok(_) => {}
@@ -86,6 +89,20 @@ pub fn open(state: &Path) -> Result<Opened, String> {
         aside.display()
     );
     new(state, content, Some(problem))
+}
+
+/// Describes the loss of a database that had boots; `None` if there never was one.
+fn lost(state: &Path, path: &Path) -> Option<String> {
+    let boots = match count::read(state)? {
+        0 => "the boots".to_owned(),
+        1 => "1 boot".to_owned(),
+        count => format!("{count} boots"),
+    };
+    Some(format!(
+        "lost {boots} of earlier runs: {} is gone; `lanboot why` shows boots from now on; to have the others back, stop lanboot, \
+         restore the file from a backup and start again",
+        path.display()
+    ))
 }
 
 /// A new database, for this content of an older one.

@@ -5,6 +5,7 @@
 //! else. A file that is damaged or of another version is kept as `journeys.db.aside`; the rows that can be read are taken
 //! over. It never prevents a start.
 
+pub mod count;
 mod create;
 mod file;
 mod load;

@@ -110,6 +110,20 @@ fn cases() -> Vec<Case> {
             )),
             screen: "Access Denied",
         },
+        // Its next boot entry is that for IPv6, so DHCP hears nothing of it.
+        Case {
+            name: "uefi-secure-boot-ipxe",
+            site: with_ipxe,
+            config: uefi("snponly.efi"),
+            switch_on: secure_ovmf,
+            wanted: then_forever(likely(
+                "secure_boot_refused",
+                "loader",
+                5,
+                &["`snponly.efi`", "not signed", "shim"],
+            )),
+            screen: "Access Denied",
+        },
         Case {
             name: "uefi-ipxe-loop",
             site: with_ipxe,

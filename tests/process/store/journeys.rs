@@ -126,6 +126,34 @@ fn a_file_that_is_taken_away_is_written_again() {
 }
 
 #[test]
+fn a_file_that_was_deleted_while_the_server_was_stopped_is_reported_once() {
+    let lab = Lab::new();
+    let count = lab.path().join("state/journeys.count");
+    let server = lab.serve(&["serve"]);
+    lab::boot(lab.ports, Kind::UefiX64, 7);
+    until(|| count.exists(), "the number of boots is recorded");
+    let (_, log) = server.terminate();
+    assert!(!log.iter().any(|line| line.contains("journeys.db")), "the first start: {log:#?}");
+    fs::remove_file(database(&lab)).unwrap();
+    let server = serve(&lab);
+    let line = server.wait_for("lost 1 boot of earlier runs");
+    assert!(line.contains("WARN") && line.contains("journeys.db") && line.contains("backup"), "{line}");
+    server.kill_9();
+    let server = serve(&lab);
+    until(|| boots(&lab).is_empty(), "it answers");
+    let (_, log) = server.terminate();
+    assert!(!log.iter().any(|line| line.contains("journeys.db")), "it is known already: {log:#?}");
+    // As after an update from a version that stored no boots.
+    fs::remove_file(database(&lab)).unwrap();
+    fs::remove_file(&count).unwrap();
+    let server = serve(&lab);
+    lab::boot(lab.ports, Kind::UefiX64, 7);
+    until(|| count.exists(), "a boot is stored");
+    let (_, log) = server.terminate();
+    assert!(!log.iter().any(|line| line.contains("journeys.db")), "nothing was stored: {log:#?}");
+}
+
+#[test]
 fn what_cannot_be_opened_never_prevents_a_start() {
     let (lab, _) = lab_with_a_boot();
     fs::remove_file(database(&lab)).unwrap();
