@@ -17,9 +17,7 @@ use super::Recorder;
 use super::counters::{BYTE_KINDS, Counts};
 use super::gauges::{Gauges, Reader, STAGES};
 use super::histogram::Histogram;
-use crate::event::{
-    DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,
-};
+use crate::event::{CaptureDrop, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,};
 use crate::types::Ipv4Network;
 
 /// The content type of [`Recorder::metrics`].
@@ -73,6 +71,8 @@ impl Collector for Scrape {
         let lost = lost.map(|(reader, counter)| (vec![("reader", reader.name())], load(counter)));
         let help = "Records that were lost because the queue of their reader was full";
         counters(to, "lanboot_records_lost", help, lost)?;
+        let dropped = by_reason(CaptureDrop::ALL, CaptureDrop::name, &counts.capture_dropped);
+        counters(to, "lanboot_capture_dropped", "Packets of boots that were not kept or not judged, by reason", dropped)?;
         let up = i64::from(gauges.store_up.load(Ordering::Relaxed));
         let help = "Whether the last access to the lease database worked";
         gauges_of(to, "lanboot_store_up", help, [(Vec::new(), up)])?;
@@ -288,6 +288,7 @@ mod tests {
             "# TYPE lanboot_machines gauge",
             "lanboot_config_reloads_total{result=\"failed\"} 0",
             "lanboot_records_lost_total{reader=\"journeys\"} 0",
+            "lanboot_capture_dropped_total{reason=\"capture_too_slow\"} 0",
             "lanboot_store_up 1",
             "lanboot_build_info{version=\"",
         ] {
