@@ -311,6 +311,13 @@ impl<'h> Client<'h> {
         (status, answer.len() - head - 4)
     }
 
+    /// Reports its memory in MiB, as the first line of generated scripts does.
+    pub fn report_memory(&self, mib: u64) {
+        let path = format!("/lanboot/facts?mac={}&memsize={mib}&platform=efi&buildarch=x86_64", self.mac);
+        let (status, _) = self.get(&path);
+        assert!((200..300).contains(&status), "{status}");
+    }
+
     /// Reads the beginning of the answer to `GET path`, and resets the connection.
     pub fn get_beginning(&self, path: &str) {
         let mut stream = self.connect(path);

@@ -466,6 +466,43 @@ const STORIES: &[Story] = &[
         },
     },
     Story {
+        name: "little-memory-by-its-report",
+        entry: "boot: debian",
+        wanted: then_again(certain("not_enough_ram", "kernel", 5, &["has 96 MiB", "about 128 MiB", "smaller"])),
+        act: |machine, _| {
+            machine.boot_to_script();
+            machine.report_memory(96);
+            assert_eq!(machine.get("/debian/linux").0, 200);
+            assert_eq!(machine.get("/debian/initrd.gz").0, 200);
+            seconds(6);
+            machine.discovers(UEFI, 1);
+        },
+    },
+    Story {
+        name: "little-memory-and-a-reset",
+        entry: "boot: debian",
+        wanted: certain("not_enough_ram", "kernel", 5, &["has 100 MiB", "about 128 MiB"]),
+        act: |machine, _| {
+            machine.boot_to_script();
+            machine.report_memory(100);
+            assert_eq!(machine.get("/debian/linux").0, 200);
+            machine.get_beginning("/debian/initrd.gz");
+        },
+    },
+    Story {
+        name: "enough-memory-by-its-report",
+        entry: "boot: debian",
+        wanted: Outcome::Boots,
+        act: |machine, _| {
+            machine.boot_to_script();
+            machine.report_memory(4096);
+            assert_eq!(machine.get("/debian/linux").0, 200);
+            assert_eq!(machine.get("/debian/initrd.gz").0, 200);
+            seconds(3);
+            machine.lease(SYSTEM);
+        },
+    },
+    Story {
         name: "initrd-no-network",
         entry: "boot: debian",
         wanted: likely("initrd_no_network", "kernel", 60, &["debian/initrd.gz", "driver"]),
@@ -520,5 +557,11 @@ fn machines_get_the_verdict_that_fits() {
         let mut server = place.site.serve(&place.config);
         let wrong = place.play(STORIES);
         assert_all(&wrong, &mut server);
+        // The verdict is also a line of the log.
+        let log = server.drain();
+        let is_logged = |line: &str| {
+            line.contains("WARN stuck little-memory-by-its-report ") && line.contains(" has 96 MiB of memory")
+        };
+        assert!(log.lines().any(is_logged), "{log}");
     }
 }
