@@ -1,5 +1,7 @@
 //! The journeys as the API shows them: the boots of each machine with their verdicts. `server/journey.rs` fills them in.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -46,6 +48,9 @@ pub(super) struct BootView {
     /// The number of events that were left out.
     omitted: u32,
     events: Vec<Value>,
+    /// The boot, and the number of its events that are in the database alone.
+    #[serde(skip)]
+    on_disk: (BootId, usize),
 }
 
 impl From<&Verdict> for VerdictView {
@@ -75,6 +80,7 @@ impl BootView {
             files: boot.chain.iter().map(|file| crate::journey::verdict::escaped(file)).collect(),
             omitted: boot.omitted,
             events: events.map(fields::json).collect(),
+            on_disk: (boot.id, if with_events { boot.events_on_disk } else { 0 }),
         }
     }
 }
@@ -85,6 +91,22 @@ pub(super) fn boots_of(journeys: &Journeys, macs: &[MacAddr]) -> Vec<BootView> {
     let mut boots: Vec<&Boot> = machines.flat_map(|machine| &machine.boots).collect();
     boots.sort_by_key(|boot| std::cmp::Reverse(boot.id.started));
     boots.into_iter().map(|boot| BootView::new(boot, true)).collect()
+}
+
+/// Adds the events that are in the database alone. Those that cannot be read count as left out.
+pub(super) async fn add_events_on_disk(api: &Api, boots: &mut [BootView]) {
+    let wanted: Vec<(BootId, usize)> =
+        boots.iter().map(|boot| boot.on_disk).filter(|(_, count)| *count > 0).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let mut found = api.journeys.read_events(Arc::clone(&api.state), wanted).await.into_iter();
+    for boot in boots.iter_mut().filter(|boot| boot.on_disk.1 > 0) {
+        let earlier = found.next().unwrap_or_default();
+        let missing = boot.on_disk.1.saturating_sub(earlier.len());
+        boot.omitted = boot.omitted.saturating_add(u32::try_from(missing).unwrap_or(u32::MAX));
+        boot.events.splice(..0, earlier.iter().map(fields::json));
+    }
 }
 
 /// `GET /api/v1/boots`: the newest boots of all machines, without their events.
@@ -98,11 +120,11 @@ pub(super) async fn list(State(api): State<Api>) -> Json<Vec<BootView>> {
 /// `GET /api/v1/boots/{id}`: one boot with its events.
 pub(super) async fn one(State(api): State<Api>, Segment(id): Segment<String>) -> Answer<BootView> {
     let id = boot_id(&id)?;
-    let journeys = api.journeys.lock();
-    match journeys.boot(id) {
-        Some(boot) => Ok(Json(BootView::new(boot, true))),
-        None => Err(unknown_boot(id)),
-    }
+    let boot = api.journeys.lock().boot(id).map(|boot| BootView::new(boot, true));
+    let mut boot = [boot.ok_or_else(|| unknown_boot(id))?];
+    add_events_on_disk(&api, &mut boot).await;
+    let [boot] = boot;
+    Ok(Json(boot))
 }
 
 /// Reads the id of a boot in a path.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::api::error::{Answer, ApiError, Segment};
 use crate::api::handles::Api;
-use crate::api::journeys::{BootView, VerdictView, boots_of};
+use crate::api::journeys::{BootView, VerdictView, add_events_on_disk, boots_of};
 use crate::api::seen::{Seen, SeenMachines};
 use crate::api::view::time;
 use crate::config::Config;
@@ -106,9 +106,12 @@ pub(super) async fn list(State(api): State<Api>) -> Json<Vec<MachineView>> {
 pub(super) async fn one(State(api): State<Api>, Segment(text): Segment<String>) -> Answer<MachineDetails> {
     let config = Arc::clone(&api.now.borrow().config);
     let mut machine = find(&text, &config, &api.feed.seen())?;
-    let journeys = api.journeys.lock();
-    machine.add_journey(&journeys, api.recorder.now());
-    let boots = boots_of(&journeys, &machine.macs);
+    let mut boots = {
+        let journeys = api.journeys.lock();
+        machine.add_journey(&journeys, api.recorder.now());
+        boots_of(&journeys, &machine.macs)
+    };
+    add_events_on_disk(&api, &mut boots).await;
     Ok(Json(MachineDetails { machine, boots }))
 }
 

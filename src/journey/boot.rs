@@ -105,7 +105,9 @@ pub struct Boot {
     pub chain: Vec<Arc<str>>,
     /// The events, oldest first, as far as they are in memory.
     pub events: Vec<Record>,
-    /// The number of events that were left out because of [`MAX_EVENTS`].
+    /// The number of earlier events that are in the database alone, because journeys took too much memory.
+    pub events_on_disk: usize,
+    /// The number of events that were left out because of [`MAX_EVENTS`], or lost.
     pub omitted: u32,
     /// The facts, while they are of use.
     pub evidence: Facts,
@@ -126,6 +128,7 @@ impl Boot {
             reached: [Some(started), None, None, None, None],
             chain: Vec::new(),
             events: Vec::new(),
+            events_on_disk: 0,
             omitted: 0,
             evidence,
         }
@@ -133,7 +136,7 @@ impl Boot {
 
     /// Adds an event.
     pub fn push(&mut self, record: &Record) {
-        if self.events.len() < MAX_EVENTS {
+        if self.events.len().saturating_add(self.events_on_disk) < MAX_EVENTS {
             self.events.push(record.clone());
         } else {
             self.omitted = self.omitted.saturating_add(1);
@@ -192,9 +195,22 @@ impl Boot {
             .fold(0, usize::saturating_add)
     }
 
+    /// Drops the events from memory, which are in the database.
+    pub fn leave_events_on_disk(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        self.events_on_disk = self.events_on_disk.saturating_add(events.len());
+    }
+
+    /// Drops the events, although they may be nowhere else.
+    pub fn lose_events(&mut self) {
+        let events = std::mem::take(&mut self.events);
+        self.omitted = self.omitted.saturating_add(u32::try_from(events.len()).unwrap_or(u32::MAX));
+    }
+
     /// Drops everything but times, stage, result and verdict.
     pub fn shrink(&mut self) {
         self.events = Vec::new();
+        self.events_on_disk = 0;
         self.evidence.forget();
         self.chain.shrink_to_fit();
     }

@@ -155,6 +155,14 @@ impl Machine {
         }
     }
 
+    /// Drops the events that are in the database from memory. Those of a boot that goes on stay.
+    pub(super) fn leave_events_on_disk(&mut self) {
+        if !self.is_unsaved {
+            let ended = self.boots.iter_mut().filter(|boot| boot.ended.is_some());
+            ended.for_each(Boot::leave_events_on_disk);
+        }
+    }
+
     /// Whether this machine loaded a loader that has not spoken yet.
     pub fn waits_for_loader(&self) -> bool {
         let newest = self.boots.front().filter(|boot| boot.result != BootResult::Booted);

@@ -35,7 +35,7 @@ pub const MAX_MACHINES: usize = 10_000;
 /// Number of machines beyond [`MAX_MACHINES`] before all surplus ones are forgotten at once.
 const SURPLUS: usize = MAX_MACHINES / 10;
 /// Maximum number of bytes of all boots. When it is reached, events of the machines that were seen longest ago are
-/// dropped, then their older boots.
+/// dropped: first those that are in the database, then all. Older boots of these machines come last.
 pub const MAX_BYTES: usize = 88 << 20;
 /// Number of records between two checks of [`MAX_BYTES`].
 const CHECK_EVERY: u32 = 16_384;
@@ -248,9 +248,10 @@ impl Journeys {
         let mut seen: Vec<(Option<Timestamp>, MacAddr)> =
             self.machines.values().map(|machine| (machine.seen, machine.mac)).collect();
         seen.sort_unstable();
-        let remove_events: fn(&mut Machine) = |machine| machine.boots.iter_mut().for_each(Boot::shrink);
+        let leave_events: fn(&mut Machine) = Machine::leave_events_on_disk;
+        let lose_events: fn(&mut Machine) = |machine| machine.boots.iter_mut().for_each(Boot::lose_events);
         let remove_boots: fn(&mut Machine) = |machine| machine.boots.truncate(machine::BOOTS_WITH_EVENTS);
-        for step in [remove_events, remove_boots] {
+        for step in [leave_events, lose_events, remove_boots] {
             for (_, mac) in &seen {
                 let Some(machine) = self.machines.get_mut(mac) else { continue };
                 let before: usize = machine.boots.iter().map(Boot::bytes).sum();

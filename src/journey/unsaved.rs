@@ -12,10 +12,18 @@ use crate::types::{MacAddr, Timestamp};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ChangedRows {
     pub mac: MacAddr,
-    /// The rows with their content.
-    pub rows: Vec<(Key, Vec<u8>)>,
+    pub rows: Vec<ChangedRow>,
     /// Boots of the machine that started before this are not kept.
     pub oldest: Timestamp,
+}
+
+/// A row that has changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChangedRow {
+    pub key: Key,
+    pub data: Vec<u8>,
+    /// The number of events in the stored row of a boot that come before those in `data`, because only the database has them.
+    pub earlier: usize,
 }
 
 impl Journeys {
@@ -80,7 +88,11 @@ fn changed_rows(machine: &Machine) -> Option<ChangedRows> {
         let is_stored = Some(boot.id.started) <= machine.saved;
         !(is_stored && boot.events.is_empty() && *place < BOOTS_WITH_EVENTS)
     });
-    let boots = boots.map(|(_, boot)| boot).map(|boot| (Key::of_boot(boot.id), encode_boot(boot)));
-    let own = (Key::of_machine(machine.mac), encode_machine(machine));
+    let boots = boots.map(|(_, boot)| ChangedRow {
+        key: Key::of_boot(boot.id),
+        data: encode_boot(boot),
+        earlier: boot.events_on_disk,
+    });
+    let own = ChangedRow { key: Key::of_machine(machine.mac), data: encode_machine(machine), earlier: 0 };
     Some(ChangedRows { mac: machine.mac, rows: std::iter::once(own).chain(boots).collect(), oldest })
 }

@@ -18,8 +18,8 @@ use lanboot::wire::dhcp::{Message, MessageType};
 
 use support::client::{Client, resident, resident_of};
 use support::lab::{self, Lab, Serving};
-use support::site::until;
 use support::one_at_a_time;
+use support::site::until;
 
 /// A process that is killed on drop.
 struct Killed(Child);

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 
-use crate::journey::stored::{Key, checksum};
-use crate::journey::unsaved::ChangedRows;
+use crate::journey::boot::{Boot, BootId};
+use crate::journey::stored::{Key, checksum, encode_boot, read_boot};
+use crate::journey::unsaved::{ChangedRow, ChangedRows};
 use crate::types::{MacAddr, Timestamp};
 
 /// Maximum size of the database in bytes. The oldest boots are deleted before it is reached.
@@ -65,7 +66,7 @@ impl JourneyFile {
     pub fn write(&mut self, changed: &[ChangedRows]) -> rusqlite::Result<()> {
         self.change(|transaction, change| {
             changed.iter().try_for_each(|machine| {
-                machine.rows.iter().try_for_each(|(key, data)| store(transaction, *key, data, change))?;
+                machine.rows.iter().try_for_each(|row| store(transaction, row, change))?;
                 let old = "DELETE FROM boots WHERE mac = ?1 AND started > 0 AND started < ?2 RETURNING sum";
                 delete(transaction, old, params![number(machine.mac), signed(machine.oldest)], change)
             })
@@ -129,8 +130,11 @@ impl JourneyFile {
     }
 }
 
-fn store(transaction: &Transaction<'_>, key: Key, data: &[u8], change: &mut Change) -> rusqlite::Result<()> {
+fn store(transaction: &Transaction<'_>, row: &ChangedRow, change: &mut Change) -> rusqlite::Result<()> {
+    let key = row.key;
     let (mac, started) = (number(key.mac), signed(Timestamp(key.started)));
+    let whole = if row.earlier > 0 { with_earlier(transaction, row)? } else { None };
+    let data = whole.as_deref().unwrap_or(&row.data);
     let mut select = transaction.prepare_cached("SELECT sum FROM boots WHERE mac = ?1 AND started = ?2")?;
     let old = select.query_row(params![mac, started], sum_of).optional()?;
     let sum = checksum(key, data);
@@ -142,6 +146,28 @@ fn store(transaction: &Transaction<'_>, key: Key, data: &[u8], change: &mut Chan
     change.rows = change.rows.saturating_add(i64::from(old.is_none()));
     change.sum = change.sum.wrapping_add(sum).wrapping_sub(old.unwrap_or(0));
     Ok(())
+}
+
+/// The content of the row with the earlier events, which only the stored row has. `None` if that row cannot be read.
+fn with_earlier(connection: &Connection, row: &ChangedRow) -> rusqlite::Result<Option<Vec<u8>>> {
+    let id = BootId { mac: row.key.mac, started: Timestamp(row.key.started) };
+    let (stored, boot) = (read(connection, id)?, read_boot(id, &row.data).ok());
+    Ok(stored.zip(boot).map(|(mut stored, mut boot)| {
+        stored.events.truncate(row.earlier);
+        stored.events.append(&mut boot.events);
+        encode_boot(&Boot { events: stored.events, ..boot })
+    }))
+}
+
+/// Reads a boot. `None` if its row is missing or damaged.
+pub(super) fn read(connection: &Connection, id: BootId) -> rusqlite::Result<Option<Boot>> {
+    let mut select =
+        connection.prepare_cached("SELECT sum, data FROM boots WHERE mac = ?1 AND started = ?2")?;
+    let boot = select.query_row(params![number(id.mac), signed(id.started)], |row| {
+        let (sum, data) = (sum_of(row)?, row.get_ref(1)?.as_blob()?);
+        Ok(if checksum(Key::of_boot(id), data) == sum { read_boot(id, data).ok() } else { None })
+    });
+    boot.optional().map(Option::flatten)
 }
 
 /// Runs a statement that deletes rows and returns their checksums.

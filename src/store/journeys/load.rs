@@ -196,7 +196,7 @@ impl Content {
         }
         let mut boot = read_boot(BootId { mac, started: Timestamp(started) }, data)?;
         if self.bytes > journey::MAX_BYTES && boot.result != BootResult::Booting {
-            boot.shrink();
+            boot.leave_events_on_disk();
         }
         self.bytes = self.bytes.saturating_add(boot.bytes());
         self.boots = self.boots.saturating_add(1);

@@ -9,7 +9,9 @@ pub mod count;
 mod create;
 mod file;
 mod load;
+mod reader;
 
 pub use create::JOURNEYS;
 pub use file::{JourneyFile, MAX_BYTES};
 pub use load::{KeptMachine, Opened, open};
+pub use reader::read_events;

@@ -32,6 +32,27 @@ fn assert_same(read: &Boot, boot: &Boot) {
     assert_eq!((&read.chain, read.omitted, &read.events), (&boot.chain, boot.omitted, &boot.events));
 }
 
+/// Events leave memory only for a boot that has ended and whose rows are stored.
+#[test]
+fn events_leave_memory_for_the_database_alone() {
+    let mut lab = Lab::server();
+    lab.boot_to_initrd();
+    lab.pass(10_000);
+    lab.lease(SYSTEM, 10);
+    let mac = lab.mac();
+    let taken = lab.journeys.take_unsaved(100);
+    assert_eq!(taken.len(), 1);
+    let events = lab.boots()[0].events.len();
+    assert!(events > 5 && lab.boots()[0].events_on_disk == 0);
+    lab.journeys.machine_mut(mac).unwrap().boots[0].leave_events_on_disk();
+    lab.lease(SYSTEM, 10);
+    let boot = &lab.journeys.machine(mac).unwrap().boots[0];
+    assert_eq!(boot.events_on_disk, events);
+    assert!(!boot.events.is_empty(), "later ones are in memory");
+    let rows = lab.journeys.take_unsaved(100);
+    assert_eq!(rows[0].rows[1].earlier, events);
+}
+
 #[test]
 fn every_kind_of_boot_is_read_as_it_is_written() {
     let conversations: [fn(&mut Lab); 6] = [

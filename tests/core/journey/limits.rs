@@ -73,6 +73,32 @@ fn ten_thousand_machines_with_all_boots_stay_under_100_mib() {
     assert!(journeys.bytes() < MAX_BYTES + (4 << 20), "{} bytes", journeys.bytes());
 }
 
+/// 9000 machines with 30 events each are more than memory may take. Half of their boots have ended.
+#[test]
+fn events_of_stored_boots_leave_memory_first() {
+    let mut journeys = Journeys::default();
+    for n in 0..9000 {
+        let at = u64::from(n);
+        journeys.record(&discover(n, at, 1));
+        if n % 2 == 0 {
+            journeys.record(&no_file(n, at));
+            journeys.advance(Timestamp(at + 5000));
+        }
+        for _ in 0..28 {
+            let machine = Some(MachineId::from(mac(n)));
+            let event = Event::ReplyTooLarge { bytes: 1600 };
+            journeys.record(&Record { at: Timestamp(at), interface: None, machine, event });
+        }
+        journeys.take_unsaved(usize::MAX);
+    }
+    assert!(journeys.bytes() < MAX_BYTES + (4 << 20), "{} bytes", journeys.bytes());
+    let boot = |n| &journeys.machine(mac(n)).unwrap().boots[0];
+    let (ended, open) = (boot(0), boot(1));
+    assert!(ended.events.is_empty() && ended.omitted == 0 && ended.events_on_disk >= 30, "{ended:?}");
+    assert!(open.ended.is_none() && open.events.len() == 29 && open.events_on_disk == 0, "{open:?}");
+    assert!(!boot(8998).events.is_empty(), "it was seen last");
+}
+
 #[test]
 fn machines_that_were_seen_longest_ago_are_forgotten() {
     let mut journeys = Journeys::default();

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use lanboot::journey::Journeys;
+use lanboot::journey::boot::BootId;
 use lanboot::journey::stored::{Key, encode_boot, encode_machine, read_boot};
-use lanboot::journey::unsaved::ChangedRows;
+use lanboot::journey::unsaved::{ChangedRow, ChangedRows};
 use lanboot::probe::Kind;
-use lanboot::store::journeys::open;
+use lanboot::store::journeys::{open, read_events};
 use lanboot::types::Timestamp;
 use serde_json::Value;
 use support::lab::{self, Lab, Serving};
@@ -222,6 +223,66 @@ fn ten_thousand_machines_stay_under_200_mib_on_disk() {
     assert!(journeys.bytes() < 100 << 20, "{} bytes in memory", journeys.bytes());
 }
 
+/// 4000 machines with three boots each have more events than memory may take.
+#[test]
+fn events_without_room_in_memory_are_read_from_the_database() {
+    const MACHINES: u32 = 4000;
+    let (lab, rows) = typical_rows();
+    let mut file = open(&lab.path().join("state")).unwrap().file;
+    for block in 0..MACHINES / 100 {
+        let mut changed: Vec<ChangedRows> = (0..100).map(|n| of_machine(block * 100 + n, &rows)).collect();
+        changed.iter_mut().for_each(|machine| machine.rows.truncate(4));
+        file.write(&changed).unwrap();
+    }
+    drop(file);
+    let opened = open(&lab.path().join("state")).unwrap();
+    let boots: Vec<_> = opened.machines.iter().flat_map(|machine| &machine.boots).collect();
+    let wanted = boots.iter().map(|boot| boot.events.len() + boot.events_on_disk).max().unwrap();
+    let on_disk = boots.iter().filter(|boot| boot.events_on_disk > 0).count();
+    assert!(on_disk > 100 && wanted > 5, "{on_disk} boots, {wanted} events");
+    let server = serve(&lab);
+    for n in [0, MACHINES - 1] {
+        let mac = of_machine(n, &rows).mac.to_string();
+        let boots = || {
+            let output = lab.run(&["why", &mac, "--json"]);
+            let why: Value = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+            why["boots"].as_array().cloned().unwrap_or_default()
+        };
+        until(|| boots().len() == 3, "the boots are loaded");
+        for boot in boots() {
+            let events = boot["events"].as_array().unwrap();
+            assert_eq!((events.len(), &boot["omitted"]), (wanted, &Value::from(0)), "{boot:#}");
+            assert_eq!(events[0]["event"], "DHCPDISCOVER", "{boot:#}");
+        }
+    }
+    let (status, _) = server.terminate();
+    assert!(status.success());
+}
+
+/// The row of a boot whose events are in the database alone keeps them when the boot changes.
+#[test]
+fn events_in_the_database_alone_stay_there() {
+    let (_lab, rows) = typical_rows();
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = open(folder.path()).unwrap().file;
+    let mut machine = of_machine(1, &rows);
+    machine.rows.truncate(2);
+    file.write(std::slice::from_ref(&machine)).unwrap();
+    let id = BootId { mac: machine.mac, started: Timestamp(machine.rows[1].key.started) };
+    let whole = read_boot(id, &machine.rows[1].data).unwrap().events;
+    // Two events stay on the disk, and another one follows them.
+    let mut later = read_boot(id, &machine.rows[1].data).unwrap();
+    later.events.drain(..whole.len() - 1);
+    machine.rows[1] = ChangedRow { data: encode_boot(&later), earlier: 2, ..machine.rows[1].clone() };
+    file.write(std::slice::from_ref(&machine)).unwrap();
+    let expected = [&whole[..2], &whole[whole.len() - 1..]].concat();
+    assert_eq!(read_events(folder.path(), &[(id, 100)]).unwrap(), [expected]);
+    assert_eq!(read_events(folder.path(), &[(id, 2)]).unwrap(), [whole[..2].to_vec()]);
+    let other = BootId { started: Timestamp(7), ..id };
+    assert_eq!(read_events(folder.path(), &[(other, 2)]).unwrap(), [Vec::new()]);
+    assert!(open(folder.path()).unwrap().problem.is_none(), "the totals are right");
+}
+
 /// The rows of a real boot: of the machine, of a boot with events, and of one without.
 type Rows = (Vec<u8>, Vec<u8>, Vec<u8>);
 
@@ -243,10 +304,11 @@ fn typical_rows() -> (Lab, Rows) {
 fn of_machine(n: u32, (machine, with_events, shrunk): &Rows) -> ChangedRows {
     let [a, b, c, d] = n.to_be_bytes();
     let mac = lanboot::types::MacAddr([2, 0, a, b, c, d]);
-    let mut rows = vec![(Key::of_machine(mac), machine.clone())];
+    let row = |key, data| ChangedRow { key, data, earlier: 0 };
+    let mut rows = vec![row(Key::of_machine(mac), machine.clone())];
     rows.extend((0..20).map(|boot| {
         let data = if boot < 3 { with_events.clone() } else { shrunk.clone() };
-        (Key { mac, started: 1_700_000_000_000 - boot * 86_400_000 - u64::from(n) }, data)
+        row(Key { mac, started: 1_700_000_000_000 - boot * 86_400_000 - u64::from(n) }, data)
     }));
     ChangedRows { mac, rows, oldest: Timestamp(0) }
 }
