@@ -261,6 +261,11 @@ impl Evidence {
         self.loader.as_ref().is_some_and(|run| self.asked_ipv6_at >= Some(run.at))
     }
 
+    /// Whether the machine loads something that it began to load after `since`.
+    pub fn goes_on_since(&self, since: Timestamp) -> bool {
+        self.transfers.iter().any(|transfer| transfer.flows && transfer.began > since)
+    }
+
     /// The transfer of the client's port `port`.
     pub fn transfer(&mut self, port: u16) -> Option<&mut OpenTransfer> {
         self.transfers.iter_mut().find(|transfer| transfer.port == port)

@@ -83,7 +83,7 @@ fn by_name(name: &str) -> FileRole {
 /// Raspberry Pis.
 pub fn is_optional(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    let last = lower.rsplit('/').next().unwrap_or(&lower);
+    let last = lower.rsplit(['/', '\\']).next().unwrap_or(&lower);
     lower.contains("pxelinux.cfg/")
         || last.starts_with("grub.cfg")
         || lower.contains("-efi/")
@@ -102,10 +102,17 @@ pub fn is_optional(name: &str) -> bool {
             "autoboot.txt",
             "vendor-data",
             "network-config",
-            "wgl4_boot.ttf",
-            "segmono_boot.ttf",
+            "hiberfil.sys",
+            "boot.stl",
+            "grubenv",
+            "custom.cfg",
+            "theme.txt",
+            "updates.img",
+            "product.img",
         ]
         .contains(&last)
+        // Fonts, translations, pictures, and policies of Windows.
+        || [".ttf", ".gmo", ".mo", ".png", ".jpg", ".jpeg", ".tga", ".p7b", ".cip"].iter().any(|end| last.ends_with(end))
         || last.starts_with("shim_certificate")
 }
 
@@ -162,6 +169,10 @@ mod tests {
             "autoexec.ipxe",
             "revocations.efi",
             "EFI/shim_certificate_0.efi",
+            "\\Boot\\Fonts\\WGL4_Boot.ttf",
+            "\\hiberfil.sys",
+            "grub/grubenv",
+            "grub/locale/en.gmo",
             "1234abcd/bootsig.bin",
         ] {
             assert!(is_optional(name), "{name}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::{Event, Message, Record};
-use crate::journey::boot::{Boot, BootResult};
+use crate::journey::boot::{Boot, BootResult, BootStage};
 use crate::journey::evidence::Step;
 use crate::journey::observe::{self, Speaker};
 use crate::journey::rules::{self, Case};
@@ -106,6 +106,9 @@ impl Machine {
             }
         }
         self.open_for_files(record, site, changes);
+        // The boot before got to its menu, where a person reset the machine.
+        let before = self.boots.get(1).map(|boot| boot.stage);
+        let is_reset = matches!(record.event, Event::BootLoop { .. }) && before > Some(BootStage::Loader);
         let Some(boot) = self.boots.front_mut() else { return self.update_deadline() };
         if is_too_late(boot, at) && !observe::is_of_system(&record.event) {
             return;
@@ -115,7 +118,7 @@ impl Machine {
                 matches!(&record.event, Event::Received { message, .. } if *message != Message::Request);
             boot.evidence.hear_again(asks, at);
         }
-        let progress = observe::observe(boot, record, speaker, site);
+        let progress = !is_reset && observe::observe(boot, record, speaker, site);
         if progress && boot.result == BootResult::Stuck {
             boot.withdraw();
             changes.push(Change::Withdrawn);

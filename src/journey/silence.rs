@@ -31,7 +31,8 @@ pub fn limit(evidence: &Evidence) -> Option<Timestamp> {
 
 /// The limit if no record of the boot is missing.
 pub fn if_heard(evidence: &Evidence) -> Option<Timestamp> {
-    let obstacle = evidence.obstacle.as_ref().map(|(obstacle, at)| at.after(grace(obstacle)));
+    let obstacle = evidence.obstacle.as_ref().filter(|(_, since)| !evidence.goes_on_since(*since));
+    let obstacle = obstacle.map(|(obstacle, at)| at.after(grace(obstacle)));
     let silence = if let Some(transfer) = evidence.transfers.iter().find(|transfer| !transfer.flows) {
         Some(transfer.began.after(USUAL))
     } else if !evidence.transfers.is_empty() {

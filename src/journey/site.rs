@@ -24,7 +24,8 @@ pub struct Site {
     pub targets: Vec<TargetFiles>,
     /// The machines that boot their local disk by configuration.
     pub local: HashSet<MacAddr>,
-    /// Whether the script that is generated for most machines may rest: it has a menu, or boots the local disk.
+    /// Whether the script that is generated for most machines may rest: it has a menu, boots the local disk, or loads from
+    /// another server.
     pub generated_rests: bool,
     /// The machines for which the opposite holds.
     pub generated_differs: HashSet<MacAddr>,
@@ -59,7 +60,8 @@ pub enum Program {
     Pxelinux,
     /// A Linux kernel, alone or with its RAM disk in one file.
     Kernel,
-    /// No program: the script or configuration of a loader, with a menu, or with a command that boots the local disk.
+    /// No program: the script or configuration of a loader, with a menu, or with a command that boots the local disk or goes
+    /// on at another server.
     Menu,
     Other,
 }

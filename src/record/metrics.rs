@@ -17,7 +17,9 @@ use super::Recorder;
 use super::counters::{BYTE_KINDS, Counts};
 use super::gauges::{Gauges, Reader, STAGES};
 use super::histogram::Histogram;
-use crate::event::{CaptureDrop, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,};
+use crate::event::{
+    CaptureDrop, DropReason, HttpRefusal, HttpStop, Message, Refusal, TransferStop, Unanswered, UploadStop,
+};
 use crate::types::Ipv4Network;
 
 /// The content type of [`Recorder::metrics`].
@@ -72,7 +74,12 @@ impl Collector for Scrape {
         let help = "Records that were lost because the queue of their reader was full";
         counters(to, "lanboot_records_lost", help, lost)?;
         let dropped = by_reason(CaptureDrop::ALL, CaptureDrop::name, &counts.capture_dropped);
-        counters(to, "lanboot_capture_dropped", "Packets of boots that were not kept or not judged, by reason", dropped)?;
+        counters(
+            to,
+            "lanboot_capture_dropped",
+            "Packets of boots that were not kept or not judged, by reason",
+            dropped,
+        )?;
         let up = i64::from(gauges.store_up.load(Ordering::Relaxed));
         let help = "Whether the last access to the lease database worked";
         gauges_of(to, "lanboot_store_up", help, [(Vec::new(), up)])?;

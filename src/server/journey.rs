@@ -1,9 +1,10 @@
 //! Drives the journeys: passes them the records and the time, looks into loaders, and records how boots end. It reads
 //! one queue of the recorder, so no packet waits for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -224,22 +225,38 @@ fn site(snapshot: &Snapshot, files: Option<&Files>) -> Site {
             TargetFiles { name: Arc::clone(&target.name), kernel, initrd, memory }
         })
         .collect();
+    site.addresses.clone_from(&snapshot.interfaces.own);
     let default = config.targets.default.as_ref();
     // Without `boot.default` the generated script is a menu.
-    site.generated_rests = !matches!(default, Some(BootAction::Target(_)));
+    let rests = |action: Option<&BootAction>| match action {
+        Some(BootAction::Target(name)) => {
+            let target = config.targets.list.iter().find(|target| target.name == *name);
+            target.is_some_and(|target| is_on_other_server(&target.kernel, &site.addresses))
+        }
+        _ => true,
+    };
+    let generated_rests = rests(default);
+    let (mut local, mut differs) = (HashSet::new(), HashSet::new());
     for machine in config.targets.machines() {
         let has_other = machine.script.is_some() || machine.once.is_some() || machine.requested.is_some();
         let action = machine.boot.as_ref().or(default);
         if action == Some(&BootAction::Local) && !has_other {
-            site.local.extend(machine.macs.iter().copied());
+            local.extend(machine.macs.iter().copied());
         }
-        let rests = !has_other && !matches!(action, Some(BootAction::Target(_)));
-        if rests != site.generated_rests {
-            site.generated_differs.extend(machine.macs.iter().copied());
+        if (!has_other && rests(action)) != generated_rests {
+            differs.extend(machine.macs.iter().copied());
         }
     }
-    site.addresses.clone_from(&snapshot.interfaces.own);
+    (site.generated_rests, site.local, site.generated_differs) = (generated_rests, local, differs);
     site
+}
+
+/// Whether the file or URL is served by another server than this one, which has these addresses.
+fn is_on_other_server(name: &str, own: &[Ipv4Addr]) -> bool {
+    let Some((_, rest)) = name.split_once("://") else { return false };
+    let host = rest.split(['/', ':', '"', '\'', ' ']).next().unwrap_or_default();
+    let is_variable = host.is_empty() || host.contains(['{', '$', '(']);
+    !is_variable && host.parse().map_or(true, |host: Ipv4Addr| !own.contains(&host))
 }
 
 /// The path of a file or URL of a target.
@@ -280,14 +297,15 @@ async fn look_into_loader(
     }
     let (name, images): (Arc<str>, _) = (name.into(), images.to_path_buf());
     let of = Arc::clone(&name);
-    let read = move || if is_missing { similar(&of, &images) } else { content(&of, &files) };
+    let own = api.now.borrow().interfaces.own.clone();
+    let read = move || if is_missing { similar(&of, &images) } else { content(&of, &files, &own) };
     if let Ok(Some(facts)) = spawn_blocking(read).await {
         api.journeys.lock().site.learn_loader(name, facts);
     }
 }
 
-/// Reads the content of the file `name`.
-fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
+/// Reads the content of the file `name`. `own` has the addresses of this server.
+fn content(name: &str, files: &Files, own: &[Ipv4Addr]) -> Option<LoaderFacts> {
     let open = files.open_stored(name)?;
     let info = ipxe::inspect(&open.file).ok()?;
     let marks = signature::read_marks(&open.file).ok().flatten();
@@ -301,7 +319,7 @@ fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
         _ if has("grub") => Program::Grub,
         // A kernel with its RAM disk in one EFI program.
         FileKind::EfiProgram(_) if open.size > 8 << 20 || has("systemd-stub") => Program::Kernel,
-        FileKind::Text | FileKind::IpxeScript if has_menu(&open.file) => Program::Menu,
+        FileKind::Text | FileKind::IpxeScript if may_rest(&open.file, own) => Program::Menu,
         _ => Program::Other,
     };
     Some(LoaderFacts {
@@ -312,17 +330,22 @@ fn content(name: &str, files: &Files) -> Option<LoaderFacts> {
     })
 }
 
-/// Whether the script or configuration in `file` has a menu, or a command that leaves it for the local disk. A command
-/// after `||` does not count: it runs when another one has failed.
-fn has_menu(file: &fs::File) -> bool {
+/// Whether the script or configuration in `file` has a menu, or a command that leaves it for the local disk or for another
+/// server. A command after `||` does not count: it runs when another one has failed.
+fn may_rest(file: &fs::File, own: &[Ipv4Addr]) -> bool {
     const WORDS: [&str; 9] =
         ["choose", "exit", "item", "localboot", "menu", "menuentry", "prompt", "sanboot", "shell"];
     let mut text = vec![0; MAX_SCRIPT];
     let Ok(length) = file.read_at(&mut text, 0) else { return false };
     text.truncate(length);
     let text = String::from_utf8_lossy(&text);
-    let mut words = text.lines().filter_map(|line| line.split_whitespace().next());
-    words.any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
+    let mut lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    lines.any(|line| {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        let command = line.split("||").next().unwrap_or_default();
+        WORDS.iter().any(|known| first.eq_ignore_ascii_case(known))
+            || command.split_whitespace().any(|word| is_on_other_server(word, own))
+    })
 }
 
 /// A file in the same folder whose name is like that of the missing file `name`.

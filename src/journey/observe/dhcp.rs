@@ -186,6 +186,9 @@ fn discover(
     if is_late_copy(e, details, at) {
         return false;
     }
+    if message == Message::BootpRequest && repeats_bootp(e, details, at) {
+        return false;
+    }
     let goes_on = by_loader || !e.is_asking();
     // A script that configures the card again is still that script.
     let keeps_step = is_ipxe && e.step == Step::Scripted;
@@ -203,6 +206,19 @@ fn discover(
     e.transfers.clear();
     e.reach(if keeps_step { Step::Scripted } else { Step::Asked }, at);
     goes_on && by_loader
+}
+
+/// Counts a BOOTREQUEST that comes again although it was answered. It has no other message that could be repeated.
+fn repeats_bootp(e: &mut Evidence, details: &Details, at: Timestamp) -> bool {
+    let x = &mut e.exchange;
+    if e.step != Step::Named || !x.is_bootp || x.xid != details.xid {
+        return false;
+    }
+    x.gap = millis(at.since(x.last));
+    x.repeated = x.repeated.saturating_add(1);
+    x.discovers = x.discovers.saturating_add(1);
+    (x.secs, x.last) = (details.secs, at);
+    true
 }
 
 /// Whether a DISCOVER arrives after the ACK that it led to: a later packet overtook it.

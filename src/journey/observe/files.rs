@@ -162,7 +162,7 @@ fn touch(boot: &mut Boot, file: &str, site: &Site, at: Timestamp) {
     let step = match e.step {
         _ if is_new => Step::Named,
         // Its initrd loads the rest of the system.
-        Step::Initrd if role_of(e, file, site) == FileRole::Other => Step::System,
+        Step::Initrd if matches!(role_of(e, file, site), FileRole::Other | FileRole::Answer) => Step::System,
         step => step,
     };
     boot.reach(step, at);
@@ -333,6 +333,10 @@ fn refused(boot: &mut Boot, name: &str, site: &Site, at: Timestamp) -> bool {
         }
         MissingKind::Answer
     } else if is_over {
+        return false;
+    } else if role == FileRole::Script && e.script_rests && e.step == Step::Scripted {
+        // A script for this machine alone, for example: the menu is shown without it.
+        e.step_at = at;
         return false;
     } else if matches!(role, FileRole::Kernel | FileRole::Initrd) && is_of_target(site, name) {
         MissingKind::TargetFile

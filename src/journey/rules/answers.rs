@@ -259,6 +259,9 @@ pub fn replies_lost(case: &Case<'_>) -> Option<Verdict> {
         Step::Requested if x.acked == 0 && x.requests == 1 => {
             ("the machine's REQUEST got no ACK".to_owned(), false)
         }
+        Step::Named if x.is_bootp => {
+            ("the machine repeats its BOOTREQUEST although it was answered".to_owned(), x.repeated > 1)
+        }
         Step::Requested | Step::Named => {
             let certain = e.step == Step::Requested || x.repeated > 1;
             ("the machine repeats its REQUEST although it was answered".to_owned(), certain)

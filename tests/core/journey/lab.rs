@@ -334,6 +334,12 @@ impl Lab {
         self.event(Event::HttpSent { file, peer, bytes, to_end: true, took: Duration::from_millis(millis) });
     }
 
+    pub fn http_head(&mut self, file: &str) {
+        self.port += 1;
+        let (file, peer) = (file.to_owned(), self.peer());
+        self.event(Event::HttpAnswered { file, peer, status: 200 });
+    }
+
     pub fn http_refused(&mut self, name: &str) {
         let (name, peer) = (name.to_owned(), self.peer());
         self.event(Event::HttpRefused { name, peer, reason: HttpRefusal::NotFound });

@@ -7,5 +7,6 @@ mod kept;
 mod lab;
 mod limits;
 mod lost;
+mod odd;
 mod syslog;
 mod verdicts;

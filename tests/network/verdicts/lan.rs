@@ -468,7 +468,12 @@ const STORIES: &[Story] = &[
     Story {
         name: "little-memory-by-its-report",
         entry: "boot: debian",
-        wanted: then_again(certain("not_enough_ram", "kernel", 5, &["has 96 MiB", "about 128 MiB", "smaller"])),
+        wanted: then_again(certain(
+            "not_enough_ram",
+            "kernel",
+            5,
+            &["has 96 MiB", "about 128 MiB", "smaller"],
+        )),
         act: |machine, _| {
             machine.boot_to_script();
             machine.report_memory(96);

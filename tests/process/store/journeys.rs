@@ -146,7 +146,8 @@ fn a_file_that_was_deleted_while_the_server_was_stopped_is_reported_once() {
     assert!(!log.iter().any(|line| line.contains("journeys.db")), "it is known already: {log:#?}");
     // As after an update from a version that stored no boots.
     fs::remove_file(database(&lab)).unwrap();
-    fs::remove_file(&count).unwrap();
+    // There is none while no boot is stored.
+    _ = fs::remove_file(&count);
     let server = serve(&lab);
     lab::boot(lab.ports, Kind::UefiX64, 7);
     until(|| count.exists(), "a boot is stored");
@@ -223,10 +224,10 @@ fn ten_thousand_machines_stay_under_200_mib_on_disk() {
     assert!(journeys.bytes() < 100 << 20, "{} bytes in memory", journeys.bytes());
 }
 
-/// 4000 machines with three boots each have more events than memory may take.
+/// 9000 machines with three boots each have more events than memory may take.
 #[test]
 fn events_without_room_in_memory_are_read_from_the_database() {
-    const MACHINES: u32 = 4000;
+    const MACHINES: u32 = 9000;
     let (lab, rows) = typical_rows();
     let mut file = open(&lab.path().join("state")).unwrap().file;
     for block in 0..MACHINES / 100 {
