@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::journey;
-use crate::journey::boot::{Boot, BootId, BootResult};
+use crate::journey::boot::{Boot, BootId};
 use crate::journey::stored::{Key, StoredMachine, Unreadable, checksum, read_boot, read_machine};
 use crate::store::integrity::is_damage;
 use crate::store::journeys::count;
@@ -195,7 +195,7 @@ impl Content {
             return Ok(());
         }
         let mut boot = read_boot(BootId { mac, started: Timestamp(started) }, data)?;
-        if self.bytes > journey::MAX_BYTES && boot.result != BootResult::Booting {
+        if self.bytes > journey::MAX_BYTES && boot.ended.is_some() {
             boot.leave_events_on_disk();
         }
         self.bytes = self.bytes.saturating_add(boot.bytes());
