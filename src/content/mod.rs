@@ -2,6 +2,7 @@
 //! call [`lookup`]; DHCP reports to [`machines`] which machine has which address. It never sends anything.
 
 pub mod changes;
+pub mod file_work;
 pub mod folders;
 pub mod generated;
 pub mod log_once;

@@ -58,6 +58,8 @@ named! {
         ImagesUnreachable = "images_unreachable",
         /// The folder of boot files can be reached again, or another one is in its place.
         ImagesBack = "images_back",
+        /// Reading a boot file takes longer than machines wait.
+        FilesSlow = "files_slow",
         /// The folder of boot files contains files that no client may read.
         ImagesUnsafe = "images_unsafe",
         /// The end of a machine's `once` could not be stored.

@@ -37,6 +37,8 @@ pub struct Site {
     loaders: HashMap<Arc<str>, LoaderFacts>,
     /// The machine that answers ARP for every address (proxy ARP), and when it was found.
     proxy_arp: Option<(MacAddr, Timestamp)>,
+    /// When this server was last found to read a boot file slowly.
+    slow_files: Option<Timestamp>,
     /// Addresses of pools that other machines use, with the time at which they were found.
     conflicts: HashMap<Ipv4Addr, (Timestamp, Option<MacAddr>)>,
 }
@@ -94,8 +96,18 @@ impl Site {
     /// Takes over what `other` has learned.
     #[must_use]
     pub fn with_knowledge_of(self, other: Site) -> Site {
-        let Site { loaders, conflicts, proxy_arp, .. } = other;
-        Site { loaders, conflicts, proxy_arp, ..self }
+        let Site { loaders, conflicts, proxy_arp, slow_files, .. } = other;
+        Site { loaders, conflicts, proxy_arp, slow_files, ..self }
+    }
+
+    /// Records that this server reads a boot file slowly at `at`.
+    pub fn learn_slow_files(&mut self, at: Timestamp) {
+        self.slow_files = Some(at);
+    }
+
+    /// Whether this server read a boot file slowly after `since`.
+    pub fn read_slowly_since(&self, since: Timestamp) -> bool {
+        self.slow_files.is_some_and(|at| at >= since)
     }
 
     /// Records that another machine uses `address`.

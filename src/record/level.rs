@@ -91,6 +91,7 @@ fn level_of_fact(fact: ServerFact) -> Level {
         | ServerFact::CannotReceive
         | ServerFact::NoTransferSocket
         | ServerFact::ImagesUnreachable
+        | ServerFact::FilesSlow
         | ServerFact::UploadsFull
         | ServerFact::RecordsLost
         | ServerFact::JourneysNotStored

@@ -26,6 +26,7 @@ use crate::journey::verdict::escaped;
 use crate::net::snapshot::Snapshot;
 use crate::record::{Reader, Recorder, Subscriber};
 use crate::server::journey_keeper::Kept;
+use crate::server::slow_files::SlowFiles;
 use crate::store::journeys::KeptMachine;
 use crate::types::{FileKind, MachineId};
 
@@ -111,6 +112,7 @@ pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Recei
     let snapshot = Arc::clone(&now.borrow_and_update());
     let mut looked = Looked::default();
     let mut losses = Losses::default();
+    let mut slow_files = SlowFiles::default();
     let mut images = snapshot.config.images.clone();
     api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
     if let Some(kept) = kept {
@@ -147,6 +149,9 @@ pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Recei
             }
             if batch.lost > 0 {
                 losses.note(batch.lost, &mut journeys, &api.recorder);
+            }
+            if files.as_ref().is_some_and(|files| slow_files.look(files.work(), &api.recorder)) {
+                journeys.site.learn_slow_files(until);
             }
             changes.extend(journeys.advance(until));
             changes.iter().for_each(|changed| count_stages(&journeys, *changed, &api.recorder));

@@ -13,6 +13,7 @@ mod journey;
 mod journey_keeper;
 pub mod notify;
 pub mod reload;
+mod slow_files;
 mod statistics;
 mod syslog;
 pub mod tftp;

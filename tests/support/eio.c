@@ -1,11 +1,14 @@
 /* Makes one sync fail: the next one after the file that EIO_ONCE names was made. Makes the file that EIO_RETRIED names
-   if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists, and each
+   if a sync of the same descriptor is tried again. Makes each sync wait while the file that SLOW names exists, each read
+   of a boot file while the file that SLOW_READ names exists, and each
    thread that receives datagrams while the file that HANG names exists. For LD_PRELOAD, by tests/process/faults.rs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -29,6 +32,21 @@ static int sync_or_fail(const char *name, int fd)
 int fdatasync(int fd) { return sync_or_fail("fdatasync", fd); }
 
 int fsync(int fd) { return sync_or_fail("fsync", fd); }
+
+ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset)
+{
+    const char *slow = getenv("SLOW_READ");
+    char link[64], path[4096] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    while (slow && access(slow, F_OK) == 0) {
+        ssize_t length = readlink(link, path, sizeof path - 1);
+        path[length < 0 ? 0 : length] = 0;
+        if (!strstr(path, "/boot-images/"))
+            break;
+        usleep(10000);
+    }
+    return ((ssize_t (*)(int, void *, size_t, off64_t))dlsym(RTLD_NEXT, "pread64"))(fd, buffer, size, offset);
+}
 
 int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags, struct timespec *timeout)
 {

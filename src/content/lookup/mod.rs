@@ -28,6 +28,7 @@ use crate::images::{Catalog, Content, OpenFile};
 use crate::net::snapshot::Now;
 use crate::types::{MacAddr, MachineId};
 
+use crate::content::file_work::FileWork;
 use crate::content::requester::Requester;
 
 /// Everything that clients can request. Cheap to clone.
@@ -42,6 +43,7 @@ pub struct Files {
     builds: ProgramCache,
     absent: absent::Absent,
     log_once: LogOnce,
+    work: FileWork,
 }
 
 /// The result of a successful lookup.
@@ -79,7 +81,13 @@ impl Files {
             builds: ProgramCache::default(),
             absent: Default::default(),
             log_once,
+            work: FileWork::default(),
         }
+    }
+
+    /// The reads of boot files that are under way.
+    pub fn work(&self) -> &FileWork {
+        &self.work
     }
 
     /// Sets the targets of the machines and their `once` state.

@@ -1,9 +1,14 @@
 //! Rules about requests for files.
 
+use std::time::Duration;
+
 use crate::event::Message;
 use crate::journey::evidence::{MissingKind, Obstacle, Step};
 use crate::journey::rules::case::Case;
 use crate::journey::verdict::{Verdict, VerdictId};
+
+/// The longest time that a client waits for one packet of a file.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn missing<'a>(case: &Case<'a>, kind: MissingKind) -> Option<&'a str> {
     match &case.e.obstacle {
@@ -16,6 +21,23 @@ fn missing<'a>(case: &Case<'a>, kind: MissingKind) -> Option<&'a str> {
 fn similar(case: &Case<'_>, file: &str) -> String {
     let similar = case.site.loader(file).and_then(|facts| facts.similar.as_deref());
     similar.map(|name| format!("; a file `{name}` is there")).unwrap_or_default()
+}
+
+/// The machine waits for a file, and this server reads boot files slowly.
+pub fn server_reads_slowly(case: &Case<'_>) -> Option<Verdict> {
+    let e = case.e;
+    let waits = matches!(e.step, Step::Named | Step::Loaded | Step::Scripted | Step::Kernel);
+    // A transfer that was cut off ends the wait, and the machine waited for its data before.
+    let is_possible = matches!(e.obstacle, None | Some((Obstacle::CutOff { .. }, _)));
+    if !waits || !is_possible || !case.site.read_slowly_since(e.step_at.before(PATIENCE)) {
+        return None;
+    }
+    Some(Verdict::likely(
+        VerdictId::ServerSlow,
+        "this server needs longer to read a boot file than the machine waits for it",
+        "put `images` on a faster disk, or look at the network file system that it is on: `journalctl -u lanboot` shows `reading a \
+         boot file takes`",
+    ))
 }
 
 pub fn file_missing(case: &Case<'_>) -> Option<Verdict> {

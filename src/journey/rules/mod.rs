@@ -28,6 +28,7 @@ pub const RULES: &[(VerdictId, Rule)] = &[
     (VerdictId::OffersNotSelected, answers::offers_not_selected),
     (VerdictId::IpxeNoNetwork, loaders::ipxe_uses_other_card),
     (VerdictId::RepliesLost, answers::replies_lost),
+    (VerdictId::ServerSlow, files::server_reads_slowly),
     (VerdictId::FileMissing, files::file_missing),
     (VerdictId::NotEnoughRam, systems::too_little_memory),
     (VerdictId::KernelMissing, files::kernel_missing),

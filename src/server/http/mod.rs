@@ -27,6 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use crate::content::file_work::HTTP;
 use crate::content::requester::Requester;
 use crate::event::{Event, HttpRefusal, ServerFact};
 use crate::http::{
@@ -226,7 +227,11 @@ async fn open(
     if name.iter().all(|byte| *byte == b'/') {
         return Err(HttpRefusal::NotFound);
     }
-    let content = service.files.find(&name, requester)?.content().await?;
+    let found = {
+        let _busy = service.files.work().begin(HTTP);
+        service.files.find(&name, requester)
+    };
+    let content = found?.content().await?;
     let resource = match &content {
         Content::File(OpenFile { file, size, name, .. }) => {
             let meta = file.metadata().map_err(|_| HttpRefusal::Io)?;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connections::Slot;
 use super::shutdown::Shutdown;
+use crate::content::file_work::{FileWork, HTTP};
 use crate::event::HttpStop;
 use crate::images::{CachedFile, Content, Text};
 use crate::record::Recorder;
@@ -33,6 +34,7 @@ pub(super) struct Pace<'a> {
     pub(super) stopping: &'a Shutdown,
     /// Knows whether DHCP is busy.
     pub(super) recorder: &'a Recorder,
+    pub(super) work: &'a FileWork,
 }
 
 /// Number of bytes that a client must take in each period. It is twice the amount that may wait unsent: the kernel asks
@@ -150,6 +152,7 @@ async fn file(stream: &TcpStream, file: &File, part: Range<u64>, pace: Pace<'_>)
         // Files end before the largest possible offset.
         let mut offset = i64::try_from(at).map_err(io::Error::other)?;
         let count = usize::try_from((part.end - at).min(most)).unwrap_or(usize::MAX);
+        let _busy = pace.work.begin(HTTP);
         Ok(sendfile64(stream, file, Some(&mut offset), count)?)
     })
     .await

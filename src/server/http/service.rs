@@ -78,7 +78,13 @@ impl Service {
     }
 
     pub(super) fn pace<'a>(&'a self, slot: Option<&'a Slot>) -> Pace<'a> {
-        Pace { time: self.timeouts.pace, slot, stopping: &self.stopping, recorder: &self.recorder }
+        Pace {
+            time: self.timeouts.pace,
+            slot,
+            stopping: &self.stopping,
+            recorder: &self.recorder,
+            work: self.files.work(),
+        }
     }
 
     pub(super) fn record(&self, event: Event) {

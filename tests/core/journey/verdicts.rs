@@ -444,6 +444,36 @@ fn ipxe_that_asks_by_ipv6_and_by_dhcp_runs() {
 }
 
 #[test]
+fn server_slow_if_boot_files_are_read_slowly() {
+    // The request waits unread, or the first block cannot be read.
+    let waits: [fn(&mut Lab); 2] = [
+        |_| {},
+        |lab| {
+            lab.tftp_starts("snponly.efi", 300_000, 1468);
+            lab.tftp_acknowledges("snponly.efi", false);
+        },
+    ];
+    for act in waits {
+        let mut lab = Lab::server();
+        lab.lease(UEFI, 4000);
+        act(&mut lab);
+        lab.pass(2500);
+        let now = lab.world.now;
+        lab.journeys.site.learn_slow_files(now);
+        lab.assert_stuck(2500, "server_slow");
+        lab.pass(4000);
+        lab.tftp("snponly.efi", 300_000, 500);
+        assert_eq!(lab.verdict(0), None, "it goes on");
+    }
+    let mut lab = Lab::server();
+    let now = lab.world.now;
+    lab.journeys.site.learn_slow_files(now);
+    lab.pass(60_000);
+    lab.lease(UEFI, 4000);
+    lab.assert_stuck(5000, "tftp_not_started");
+}
+
+#[test]
 fn ipxe_loop() {
     let mut lab = Lab::server();
     for _ in 0..3 {

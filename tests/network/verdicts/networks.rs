@@ -411,6 +411,7 @@ fn relay_agents_and_slow_disks() {
             behind_a_relay_agent_that_hears_nothing,
             address_in_use_behind_a_relay_agent,
             slow_disk,
+            slow_boot_files,
         ]);
     }
 }
@@ -423,6 +424,40 @@ fn build_shim(place: &Place) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/eio.c");
     run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).args([source, "-ldl"])).unwrap();
     shim
+}
+
+/// The disk with the boot files does not respond.
+fn slow_boot_files() -> Vec<String> {
+    const STORIES: &[Story] = &[
+        Story {
+            name: "slow-boot-file",
+            entry: "",
+            wanted: likely("server_slow", "firmware", 5, &["read a boot file", "`images`", "faster disk"]),
+            act: |machine, place| {
+                machine.lease(UEFI);
+                fs::write(place.site.folder.path().join("slow"), "").unwrap();
+                assert_eq!(machine.load("snponly.efi", LARGE_BLOCKS), Err(Failed::Silent));
+            },
+        },
+        // All threads that serve files may wait for the disk, so its request is not even read.
+        Story {
+            name: "another-one-that-waits",
+            entry: "",
+            wanted: likely("server_slow", "firmware", 5, &["read a boot file"]),
+            act: |machine, place| {
+                machine.lease(BIOS);
+                let slow = place.site.folder.path().join("slow");
+                support::site::until(|| slow.exists(), "the disk is slow");
+                assert_eq!(machine.load("undionly.kpxe", None), Err(Failed::Silent));
+            },
+        },
+    ];
+    let place = place(&server_of("192.168.77.50-192.168.77.99"), STORIES);
+    let (shim, slow) = (build_shim(&place), place.site.folder.path().join("slow"));
+    let (preload, slow) = (format!("LD_PRELOAD={}", shim.display()), format!("SLOW_READ={}", slow.display()));
+    let words = ["env", &preload, &slow, &*support::LANBOOT].map(std::ffi::OsStr::new);
+    let mut server = serve(&place.site.network, &words, &place.config).unwrap();
+    played(&place, STORIES, &mut server)
 }
 
 /// The lease is stored later than the machine waits.

@@ -92,7 +92,11 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
     fn read_request(&mut self, arrival: Arrival<'_>, request: &Request<'_>) -> Result<(), NoTransfer> {
         let flow = arrival.flow();
         let requester = self.service.files.requester(flow.peer.ip(), flow.local);
-        match self.service.files.find(request.name, &requester)? {
+        let found = {
+            let _busy = self.service.files.work().begin(self.number);
+            self.service.files.find(request.name, &requester)
+        };
+        match found? {
             Found::Content(content) => {
                 let id = self.admit(arrival)?;
                 self.send_content(arrival, request, id, content)
@@ -160,7 +164,10 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
         (self.service.record)(session.start_event());
         let token = self.sessions.insert(session);
         self.register(token);
-        let end = self.sessions.get(token).and_then(|session| session.perform(step, &mut self.context));
+        let end = {
+            let _busy = self.service.files.work().begin(self.number);
+            self.sessions.get(token).and_then(|session| session.perform(step, &mut self.context))
+        };
         self.after_step(token, end, now);
         Ok(())
     }

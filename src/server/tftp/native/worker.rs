@@ -255,7 +255,9 @@ impl<F: Fn(Event) + Clone + Send + 'static> Worker<F> {
             _ => session.acknowledged_event(),
         };
         acknowledged.into_iter().for_each(|event| (self.service.record)(event));
+        let busy = self.service.files.work().begin(self.number);
         let end = session.perform(step, &mut self.context);
+        drop(busy);
         self.after_step(token, end, now);
         acts
     }
