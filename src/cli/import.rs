@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use crate::import::sources::MAX_BYTES;
-use crate::import::{Failed, Found, Imported, Sources, dhcpd, dnsmasq, kea};
+use crate::import::{Failed, Found, Imported, Problem, Sources, dhcpd, dnsmasq, kea};
 use crate::net::interface;
 use crate::types::Ipv4Network;
 
@@ -25,7 +25,8 @@ pub(super) enum Server {
 }
 
 /// Translates `files`. Prints `config.yaml` to standard output, and to standard error one line for each statement that
-/// was not taken. The exit code is 0 if everything was taken, 1 if not, and 2 if a file cannot be read or is broken.
+/// was not taken. The exit code is 0 if everything was taken, 1 if not or if nothing is left to serve, and 2 if a file
+/// cannot be read or is broken.
 pub(super) fn run(server: Server, files: &[String]) -> ExitCode {
     let mut list = list;
     let mut read = read;
@@ -37,6 +38,11 @@ pub(super) fn run(server: Server, files: &[String]) -> ExitCode {
     };
     match translated {
         Ok(imported) => print(&imported),
+        Err(Failed::NothingToServe { message, problems }) => {
+            print_problems(&problems);
+            let _ = writeln!(io::stderr(), "{message}");
+            ExitCode::FAILURE
+        }
         Err(failed) => {
             let prefix = if matches!(failed, Failed::Unreadable(_)) { "lanboot: " } else { "" };
             let _ = writeln!(io::stderr(), "{prefix}{failed}");
@@ -53,12 +59,16 @@ fn local_networks() -> Vec<Ipv4Network> {
     ours.flat_map(|interface| interface.networks.iter().copied()).collect()
 }
 
-fn print(imported: &Imported) -> ExitCode {
-    let mut problems = io::BufWriter::new(io::stderr().lock());
-    for problem in &imported.problems {
-        let _ = writeln!(problems, "{problem}");
+fn print_problems(problems: &[Problem]) {
+    let mut out = io::BufWriter::new(io::stderr().lock());
+    for problem in problems {
+        let _ = writeln!(out, "{problem}");
     }
-    let _ = problems.flush();
+    let _ = out.flush();
+}
+
+fn print(imported: &Imported) -> ExitCode {
+    print_problems(&imported.problems);
     match io::stdout().write_all(imported.yaml.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = writeln!(io::stderr(), "lanboot: cannot write the output: {error}");

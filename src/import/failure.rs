@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::problems::Problem;
+
 /// The reason why nothing was translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failed {
@@ -9,6 +11,8 @@ pub enum Failed {
     Unreadable(String),
     /// A file is not what it should be.
     Broken(Broken),
+    /// The files have nothing that can be served. The message says what is missing.
+    NothingToServe { message: String, problems: Vec<Problem> },
 }
 
 /// A place where a file stops being readable: a syntax error, binary content or the end of the file inside a statement.
@@ -33,6 +37,7 @@ impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failed::Unreadable(message) => f.write_str(message),
+            Failed::NothingToServe { message, .. } => f.write_str(message),
             Failed::Broken(broken) => broken.fmt(f),
         }
     }

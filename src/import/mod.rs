@@ -11,6 +11,7 @@ pub mod dhcpd;
 pub mod dnsmasq;
 mod failure;
 mod field;
+mod finish;
 pub mod kea;
 pub mod options;
 pub mod patterns;

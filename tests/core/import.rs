@@ -228,9 +228,9 @@ fn twenty_thousand_hosts_of_dnsmasq_are_imported_in_five_seconds() {
         text.push_str(&format!("dhcp-host=52:54:00:00:{high:02x}:{low:02x},set:h{n},{address},host{n}\n"));
         text.push_str(&format!("dhcp-option=tag:h{n},option:root-path,/srv/{n}\n"));
     }
-    let began = std::time::Instant::now();
+    let began = crate::import_servers::time_on_cpu();
     let imported = import_text(&text).unwrap();
     assert_eq!((imported.yaml.matches("root_path").count(), imported.problems.len()), (20_000, 0));
-    let took = began.elapsed();
+    let took = crate::import_servers::time_on_cpu() - began;
     assert!(took < std::time::Duration::from_secs(20), "{took:?} without optimization");
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lanboot::import::{Failed, Found, Imported, Sources, dhcpd, kea};
 
@@ -130,12 +130,21 @@ fn deep_nesting_ends_with_a_fault() {
         ));
     }
     let test = format!(
-        "{{\"Dhcp4\": {{\"client-classes\": [{{\"name\": \"a\", \"test\": \"{}\"}}]}}}}",
+        "{{\"Dhcp4\": {{\"subnet4\": [{{\"subnet\": \"10.0.0.0/24\"}}], \"client-classes\": [{{\"name\": \"a\", \"test\": \"{}\"}}]}}}}",
         "(".repeat(100_000)
     );
     assert_eq!(import_text(kea::import, test.as_bytes()).unwrap().problems.len(), 1);
-    let test = format!("class \"a\" {{ match if {} known; }}", "(".repeat(100_000));
+    let test = format!(
+        "subnet 10.0.0.0 netmask 255.255.255.0 {{ }} class \"a\" {{ match if {} known; }}",
+        "(".repeat(100_000)
+    );
     assert_eq!(import_text(dhcpd::import, test.as_bytes()).unwrap().problems.len(), 1);
+}
+
+/// The processor time of this thread. Other tests run at the same time.
+pub(crate) fn time_on_cpu() -> Duration {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
 }
 
 #[test]
@@ -161,10 +170,11 @@ fn twenty_thousand_hosts_are_imported_in_five_seconds() {
     }
     kea_text.push_str("]}]}}");
     for (translate, text) in [(kea::import as Import, kea_text), (dhcpd::import, dhcpd_text)] {
-        let began = Instant::now();
+        let began = time_on_cpu();
         let imported = import_text(translate, text.as_bytes()).unwrap();
         assert!(imported.yaml.matches("hostname: host").count() == 20_000);
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?} without optimization", began.elapsed());
+        let took = time_on_cpu() - began;
+        assert!(took < Duration::from_secs(20), "{took:?} without optimization");
     }
 }
 

@@ -8,6 +8,7 @@ mod dhcp;
 mod http;
 mod import;
 mod import_servers;
+mod import_texts;
 mod journey;
 mod models;
 mod probe;

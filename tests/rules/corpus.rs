@@ -116,6 +116,31 @@ proptest! {
     }
 
     #[test]
+    fn any_configuration_of_kea_is_translated_or_refused(
+        entries in prop::collection::vec(
+            "\"(option-data|subnet4|client-classes|reservations|boot-file-name|next-server|valid-lifetime)\": \
+             (\"[ !#-~]{0,20}\"|[0-9]{1,12}|\\[\\{\"(name|subnet|test|data|pools)\": \"[ !#-~]{0,20}\"\\}\\]),?", 0..8
+        )
+    ) {
+        let subnet = "\"subnet4\": [{\"subnet\": \"10.0.0.0/24\"";
+        let text = format!("{{\"Dhcp4\": {{{subnet}, {}}}], {}}}}}", entries.join(" "), entries.join(" "));
+        fuzz::import_servers::check_kea(text.as_bytes());
+    }
+
+    #[test]
+    fn any_configuration_of_dhcpd_is_translated_or_refused(
+        lines in prop::collection::vec(
+            "(option (domain-name|root-path|routers|host-name|tftp-server-name)|filename|server-name|next-server|range|\
+             default-lease-time|fixed-address|hardware ethernet|match if|include) (\"[ -!#-~]{0,20}\"|[0-9a-f:.]{1,15});|\
+             (host|class|subnet|group|pool|if) [ -~]{0,12}\\{|\\}", 0..12
+        )
+    ) {
+        let text = format!("subnet 10.0.0.0 netmask 255.255.255.0 {{\n{}", lines.join("\n"));
+        fuzz::import_servers::check_dhcpd(format!("{text}\n}}").as_bytes());
+        fuzz::import_servers::check_dhcpd(text.as_bytes());
+    }
+
+    #[test]
     fn no_conversation_gives_one_address_to_two(bytes in prop::collection::vec(any::<u8>(), 0..900)) {
         fuzz::sequence::check(&bytes);
     }

@@ -1,10 +1,12 @@
 //! The text of a `config.yaml` that lanboot writes: its sections in their usual order. `import/` builds documents from the
 //! configurations of other servers. Nothing here reads a configuration.
 
+mod remove;
 mod value;
 mod write;
 
-pub use value::{List, Map, Value};
+pub use remove::Removed;
+pub use value::{List, Map, Origin, Value};
 pub use write::write;
 
 /// The sections of `config.yaml` in the order of the file. Empty sections are not written.
@@ -33,6 +35,12 @@ pub struct Document {
 impl Document {
     /// The text of the file.
     pub fn write(self) -> String {
+        let (header, top) = self.into_tree();
+        write_file(&header, &top)
+    }
+
+    /// The comment lines at the top, and all sections in one mapping: see [`write_file`].
+    pub fn into_tree(self) -> (Vec<String>, Map) {
         let Document {
             header,
             mut top,
@@ -65,12 +73,17 @@ impl Document {
         for entry in transfer.entries {
             top.entries.push(entry);
         }
-        let mut out = String::new();
-        write::comments(&mut out, &header, 0);
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        out.push_str(&write(&top));
-        out
+        (header, top)
     }
+}
+
+/// The text of a file with these comment lines at the top.
+pub fn write_file(header: &[String], top: &Map) -> String {
+    let mut out = String::new();
+    write::comments(&mut out, header, 0);
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(&write(top));
+    out
 }

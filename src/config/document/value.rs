@@ -17,7 +17,21 @@ pub enum Value {
 /// A list, whose items may have comments above them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
-    pub(super) items: Vec<(Vec<String>, Value)>,
+    pub(super) items: Vec<Item>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) comments: Vec<String>,
+    pub(super) origin: Option<Origin>,
+    pub(super) value: Value,
+}
+
+/// The statement that a value was translated from. The file is a number, and the line counts from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    pub file: u32,
+    pub line: u32,
 }
 
 /// A mapping in the order of insertion, whose entries may have comments above them.
@@ -31,6 +45,7 @@ pub struct Map {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MapEntry {
     pub(super) comments: Vec<String>,
+    pub(super) origin: Option<Origin>,
     pub(super) key: Cow<'static, str>,
     pub(super) value: Value,
 }
@@ -77,6 +92,13 @@ impl Map {
         }
     }
 
+    /// Notes the statement that the entry with this key was translated from.
+    pub fn set_origin(&mut self, key: &str, origin: impl Into<Option<Origin>>) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.key == key) {
+            entry.origin = origin.into();
+        }
+    }
+
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
@@ -112,8 +134,9 @@ impl Map {
 
     /// Adds the entries of `other`, with their comments.
     pub fn extend(&mut self, other: Map) {
-        for MapEntry { comments, key, value } in other.entries {
-            self.set_with_comments(key, value, comments);
+        for MapEntry { comments, origin, key, value } in other.entries {
+            self.set_with_comments(key.clone(), value, comments);
+            self.set_origin(&key, origin);
         }
     }
 
@@ -134,7 +157,7 @@ impl Map {
         let at = match self.entries.iter().position(|entry| entry.key == key) {
             Some(at) => at,
             None => {
-                self.entries.push(MapEntry { comments: Vec::new(), key, value: value() });
+                self.entries.push(MapEntry { comments: Vec::new(), origin: None, key, value: value() });
                 self.entries.len() - 1
             }
         };
@@ -144,12 +167,17 @@ impl Map {
 
 impl List {
     pub fn push(&mut self, value: impl Into<Value>) {
-        self.items.push((Vec::new(), value.into()));
+        self.items.push(Item { comments: Vec::new(), origin: None, value: value.into() });
     }
 
-    /// Adds an item with comments above it.
-    pub fn push_with_comments(&mut self, value: impl Into<Value>, comments: Vec<String>) {
-        self.items.push((comments, value.into()));
+    /// Adds an item with comments above it, and the statement that it was translated from.
+    pub fn push_translated(
+        &mut self,
+        value: impl Into<Value>,
+        comments: Vec<String>,
+        origin: impl Into<Option<Origin>>,
+    ) {
+        self.items.push(Item { comments, origin: origin.into(), value: value.into() });
     }
 
     pub fn is_empty(&self) -> bool {
@@ -161,7 +189,7 @@ impl List {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Value> {
-        self.items.iter().map(|(_, value)| value)
+        self.items.iter().map(|item| &item.value)
     }
 }
 
@@ -220,7 +248,9 @@ impl From<List> for Value {
 
 impl From<Vec<Value>> for Value {
     fn from(items: Vec<Value>) -> Value {
-        Value::List(List { items: items.into_iter().map(|item| (Vec::new(), item)).collect() })
+        let mut list = List::default();
+        items.into_iter().for_each(|item| list.push(item));
+        Value::List(list)
     }
 }
 

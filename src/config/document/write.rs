@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::config::document::value::{List, Map, Value};
+use crate::config::document::value::{Item, List, Map, Value};
 
 /// Maximum length of a line in flow style, in bytes.
 const WIDTH: usize = 110;
@@ -53,7 +53,7 @@ fn value_after(out: &mut String, value: &Value, indent: usize, used: usize) {
 }
 
 fn block_list(out: &mut String, list: &List, indent: usize) {
-    for (above, item) in &list.items {
+    for Item { comments: above, value: item, .. } in &list.items {
         comments(out, above, indent);
         if let Value::Map(Map { entries, .. }) = item
             && let Some(first) = entries.first()
@@ -97,7 +97,7 @@ fn flow(out: &mut String, value: &Value, room: usize) -> bool {
         Value::Text(text) => scalar(out, text),
         Value::List(list) => {
             out.push('[');
-            for (number, (above, item)) in list.items.iter().enumerate() {
+            for (number, Item { comments: above, value: item, .. }) in list.items.iter().enumerate() {
                 out.push_str(if number > 0 { ", " } else { "" });
                 if !above.is_empty() || !flow(out, item, room) {
                     return false;
@@ -254,7 +254,7 @@ bell: \"\\U00000007é\\\"\"
     #[test]
     fn comments_stand_above_and_short_values_in_one_line() {
         let mut list = List::default();
-        list.push_with_comments(Map::new().with("a", 1i64).with("b", "x"), vec!["first".to_owned()]);
+        list.push_translated(Map::new().with("a", 1i64).with("b", "x"), vec!["first".to_owned()], None);
         list.push(Map::block().with("c", Value::Null).with("d", vec![Value::Bool(true)]));
         let mut map = Map::new();
         map.set_with_comments("list", list, vec!["two\nlines".to_owned()]);
@@ -281,7 +281,11 @@ bell: \"\\U00000007é\\\"\"
         text.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec((prop::collection::vec(any::<String>(), 0..2), inner.clone()), 0..6)
-                    .prop_map(|items| Value::List(List { items })),
+                    .prop_map(|items| {
+                        let mut list = List::default();
+                        items.into_iter().for_each(|(above, value)| list.push_translated(value, above, None));
+                        Value::List(list)
+                    }),
                 (prop::collection::vec((any::<String>(), inner, any::<String>()), 0..6), any::<bool>())
                     .prop_map(|(entries, is_block)| {
                         let mut map = if is_block { Map::block() } else { Map::new() };

@@ -32,6 +32,7 @@ use super::problems::Problems;
 use super::site::{Lease, Level, Site};
 use super::sources::Sources;
 use crate::import::failure::Failed;
+use crate::import::finish::finish;
 
 /// dhcpd's lease times where the file has none, in seconds.
 const DEFAULT_LEASE: u32 = 43_200;
@@ -41,7 +42,7 @@ const DEFAULT_MAX_LEASE: u32 = 86_400;
 /// Translates `files` as if they were one configuration.
 ///
 /// # Errors
-/// A file cannot be read, or is not made of statements.
+/// A file cannot be read, is not made of statements, or has nothing to serve.
 pub fn import(files: &[String], mut sources: Sources<'_>) -> Result<Imported, Failed> {
     let mut importer = Importer {
         site: Site::default(),
@@ -61,7 +62,7 @@ pub fn import(files: &[String], mut sources: Sources<'_>) -> Result<Imported, Fa
     let Importer { mut site, mut problems, .. } = importer;
     site.header = vec![format!("Imported from ISC dhcpd: {}", files.join(", "))];
     let document = site.document(&mut problems);
-    Ok(Imported { yaml: document.write(), problems: problems.finish(sources.names()) })
+    finish(document, problems, sources.names(), "there is no subnet")
 }
 
 impl Importer {

@@ -50,8 +50,9 @@ pub(super) fn write(rules: &[Rule], tags: &Tags, menu: &Condition) -> List {
             Some(named) => definition(named),
             None => Map::new().with("match", matching(&class.condition)),
         };
+        let place = class.effects.place();
         let comments = class.effects.write(&mut map);
-        list.push_with_comments(map, comments);
+        list.push_translated(map, comments, place.and_then(Into::into));
     }
     list
 }

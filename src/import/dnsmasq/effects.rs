@@ -12,6 +12,7 @@ use super::values::duration;
 use crate::config::document::{Map, Value};
 use crate::import::condition::Condition;
 use crate::import::options;
+use crate::import::place::Place;
 use crate::wire::option::code;
 
 /// A setting that only one rule decides for a client.
@@ -39,6 +40,8 @@ impl Key {
 pub(super) struct Effects {
     keys: BTreeSet<Key>,
     comments: Vec<String>,
+    /// The last statement of the file.
+    place: Option<Place>,
     options: Map,
     always: Vec<Value>,
     others: Map,
@@ -52,6 +55,7 @@ impl Effects {
     /// Takes the effect of a rule.
     pub fn take(&mut self, rule: &Rule) {
         self.keys.insert(Key::of(&rule.effect));
+        self.place.get_or_insert(rule.origin.place);
         self.comments.splice(0..0, rule.origin.comments.iter().cloned());
         match &rule.effect {
             Effect::Option { code, value, is_forced } => {
@@ -75,6 +79,10 @@ impl Effects {
             Effect::Ignore => self.others.set("ignore", true),
             Effect::Lease(seconds) => self.others.set("lease", duration(*seconds)),
         }
+    }
+
+    pub fn place(&self) -> Option<Place> {
+        self.place
     }
 
     /// Adds the keys to `map`, and returns the comments.

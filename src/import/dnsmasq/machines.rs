@@ -108,7 +108,11 @@ pub(super) fn write(
         if let Some(effects) = own.remove(&index) {
             comments.extend(effects.write(&mut map));
         }
-        machines.push_with_comments(map, comments);
+        machines.push_translated(
+            map,
+            comments,
+            model.hosts.get(index).and_then(|host| host.origin.place.into()),
+        );
     }
     machines
 }

@@ -39,14 +39,15 @@ pub(super) fn write(model: &Model, tags: &Tags, boot: &mut Map, problems: &mut P
     prompt(model, tags, items.len(), boot, problems);
     let mut list = List::default();
     for item in &items {
+        let place = model.services.iter().find(|it| it.text == item.text).map(|it| it.origin.place);
+        let place = place.unwrap_or_default();
         if !item.local.is_empty() && item.local != arches {
-            let place = model.services.iter().find(|it| it.text == item.text).map(|it| it.origin.place);
             problems.add(
-                place.unwrap_or_default(),
+                place,
                 "pxe-service is taken for every architecture: the local disk in a menu has no `arch`",
             );
         }
-        list.push_with_comments(entry(item, arches.len()), item.comments.clone());
+        list.push_translated(entry(item, arches.len()), item.comments.clone(), place);
     }
     if list.is_empty() {
         return Condition::Never;

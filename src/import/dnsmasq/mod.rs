@@ -31,6 +31,7 @@ mod values;
 
 use super::Imported;
 use crate::import::failure::Failed;
+use crate::import::finish::finish;
 use crate::import::problems::Problems;
 use crate::import::sources::Sources;
 use crate::types::Ipv4Network;
@@ -39,10 +40,11 @@ use crate::types::Ipv4Network;
 /// which dnsmasq takes netmasks.
 ///
 /// # Errors
-/// A file cannot be read, or has a line that dnsmasq refuses.
+/// A file cannot be read, has a line that dnsmasq refuses, or has nothing to serve.
 pub fn import(files: &[String], mut sources: Sources<'_>, local: &[Ipv4Network]) -> Result<Imported, Failed> {
     let mut problems = Problems::default();
     let model = read::read(files, &mut sources, &mut problems)?;
     let document = translate::document(&model, local, &mut problems);
-    Ok(Imported { yaml: document.write(), problems: problems.finish(sources.names()) })
+    let missing = "there is no dhcp-range for IPv4 and no enable-tftp";
+    finish(document, problems, sources.names(), missing)
 }

@@ -46,7 +46,8 @@ impl Writer<'_> {
                 continue;
             }
             let (map, comments) = self.subnet(network, tags, is_proxy);
-            list.push_with_comments(map, comments);
+            let origin = self.ranges(network).next().map(|(_, range)| range.origin.place);
+            list.push_translated(map, comments, origin.and_then(Into::into));
         }
         list
     }

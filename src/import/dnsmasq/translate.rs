@@ -223,6 +223,7 @@ fn global_options(model: &Model, rules: &[Rule], document: &mut Document) {
         removed.retain(|other| other != code);
         map.set(key.clone(), value.clone());
         map.comment(&key, rule.origin.comments.clone());
+        map.set_origin(&key, rule.origin.place);
         if *is_forced && !always.contains(&Value::from(key.as_ref())) {
             always.push(key.into_owned().into());
         }

@@ -20,6 +20,7 @@ use super::problems::Problems;
 use super::site::{Lease, Settings, Site, Timer};
 use super::sources::Sources;
 use crate::import::failure::Failed;
+use crate::import::finish::finish;
 
 /// Kea's lease time where the file has none, in seconds.
 const DEFAULT_LEASE: u32 = 7200;
@@ -81,7 +82,7 @@ struct Lookup {
 /// Translates `files` as if they were one configuration.
 ///
 /// # Errors
-/// A file cannot be read, or is not the JSON that Kea reads.
+/// A file cannot be read, is not the JSON that Kea reads, or has nothing to serve.
 pub fn import(files: &[String], mut sources: Sources<'_>) -> Result<Imported, Failed> {
     let mut importer = Importer {
         site: Site::default(),
@@ -98,7 +99,7 @@ pub fn import(files: &[String], mut sources: Sources<'_>) -> Result<Imported, Fa
     let Importer { mut site, mut problems, .. } = importer;
     site.header = vec![format!("Imported from Kea: {}", files.join(", "))];
     let document = site.document(&mut problems);
-    Ok(Imported { yaml: document.write(), problems: problems.finish(sources.names()) })
+    finish(document, problems, sources.names(), "there is no \"subnet4\" with a subnet in \"Dhcp4\"")
 }
 
 impl Importer {

@@ -284,7 +284,7 @@ fn csv(format: &Format, data: &str) -> Result<Vec<u8>, &'static str> {
     let mut bytes = Vec::new();
     let count = if data.trim().is_empty() { 0 } else { values.len() };
     for (index, value) in values.iter().take(count).enumerate() {
-        let trimmed = value.trim();
+        let trimmed = value.trim_matches([' ', '\t', '\n']);
         match format.atom(index) {
             // DNS names of an array stand in a row, as in `Atom::Names`.
             Some(Atom::Names) => bytes.extend(encode(Atom::Name, trimmed)?),

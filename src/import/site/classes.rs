@@ -49,7 +49,7 @@ fn push_link(list: &mut List, link: &Link, problems: &mut Problems) {
         Map::new().with("class", Value::one_or_list(all)).into()
     };
     let condition = link.condition.to_match().unwrap_or_else(network_boot);
-    list.push(Map::new().with("match", condition).with("boot", boot));
+    list.push_translated(Map::new().with("match", condition).with("boot", boot), Vec::new(), link.place);
 }
 
 fn write_class(list: &mut List, site: &Site, class: &Class, link: Option<&Link>, problems: &mut Problems) {
@@ -82,7 +82,7 @@ fn write_class(list: &mut List, site: &Site, class: &Class, link: Option<&Link>,
         problems.add(class.place, "T1 and T2 are not taken: a class has no `renew` and `rebind`");
     }
     settings::write(&mut map, &own, class.place, problems);
-    list.push_with_comments(map, class.comments.clone());
+    list.push_translated(map, class.comments.clone(), class.place);
     for (subnets, settings) in split {
         let not = Value::one_or_list(
             subnets.iter().map(|index| site.subnets.get(*index).map_or_else(String::new, Subnet::name)),
@@ -91,7 +91,7 @@ fn write_class(list: &mut List, site: &Site, class: &Class, link: Option<&Link>,
             Map::new().with("class", class.name.as_str()).with("not", Map::new().with("subnet", not));
         let mut map = Map::new().with("match", elsewhere);
         settings::write(&mut map, &settings, class.place, problems);
-        list.push(map);
+        list.push_translated(map, Vec::new(), class.place);
     }
 }
 

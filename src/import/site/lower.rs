@@ -32,11 +32,11 @@ impl Site {
         document.classes = classes::write(&self, problems);
         for subnet in &self.subnets {
             let map = subnet.write(&self, problems);
-            document.subnets.push_with_comments(map, subnet.comments.clone());
+            document.subnets.push_translated(map, subnet.comments.clone(), subnet.place);
         }
         for machine in &self.machines {
             let map = machine.write(&self, problems);
-            document.machines.push_with_comments(map, machine.comments.clone());
+            document.machines.push_translated(map, machine.comments.clone(), machine.place);
         }
         document
     }
