@@ -22,6 +22,7 @@ use repeats::Repeats;
 use subscriber::Subscribers;
 
 pub use gauges::{Reader, STAGES};
+pub use in_order::InOrder;
 pub use log_line::how_to_add;
 pub use subscriber::{Batch, MAX_QUEUED, SharedRecord, Subscriber};
 
@@ -32,6 +33,7 @@ pub mod fields;
 mod file_line;
 mod gauges;
 mod histogram;
+mod in_order;
 mod level;
 mod log_line;
 pub mod metrics;

@@ -24,11 +24,11 @@ use crate::journey::machine::Change;
 use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles};
 use crate::journey::verdict::escaped;
 use crate::net::snapshot::Snapshot;
-use crate::record::{Reader, Recorder, Subscriber};
+use crate::record::{InOrder, Reader, Recorder, Subscriber};
 use crate::server::journey_keeper::Kept;
 use crate::server::slow_files::SlowFiles;
 use crate::store::journeys::KeptMachine;
-use crate::types::{FileKind, MachineId};
+use crate::types::{FileKind, MachineId, Timestamp};
 
 /// Maximum number of records that wait to be taken in.
 pub const MAX_WAITING: usize = 32_768;
@@ -36,6 +36,8 @@ pub const MAX_WAITING: usize = 32_768;
 const PAUSE: Duration = Duration::from_millis(50);
 /// Maximum time until boots are judged whose limit is over.
 const TICK: Duration = Duration::from_millis(250);
+/// Time after which no older record comes: the threads of the services record what they did while they have processor time.
+const SETTLED: Duration = Duration::from_millis(200);
 /// Time for which the content of a file counts as known.
 const LOOKED: Duration = Duration::from_secs(10);
 /// Maximum number of names that are remembered as looked into.
@@ -113,6 +115,7 @@ pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Recei
     let mut looked = Looked::default();
     let mut losses = Losses::default();
     let mut slow_files = SlowFiles::default();
+    let mut waiting = InOrder::default();
     let mut images = snapshot.config.images.clone();
     api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
     if let Some(kept) = kept {
@@ -133,20 +136,21 @@ pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Recei
             images.clone_from(&snapshot.config.images);
             api.journeys.lock().replace_site(site(&snapshot, files.as_ref()));
         }
-        // Every record from before this moment is in the queue.
-        let until = api.recorder.now();
-        let batch = timeout(TICK, records.next()).await.unwrap_or_default();
-        for record in batch.records() {
-            look_into_loader(api, record, (files.as_ref(), &images), &mut looked).await;
+        let pause = if waiting.is_empty() { TICK } else { PAUSE };
+        let batch = timeout(pause, records.next()).await.unwrap_or_default();
+        for record in batch.shared() {
+            look_into_loader(api, &record, (files.as_ref(), &images), &mut looked).await;
+            if record.machine.is_some() || is_conflict(&record) {
+                waiting.push(record);
+            }
         }
+        let until = api.recorder.now().before(SETTLED);
+        // What is lost comes after all that is here.
+        let in_order = waiting.take(if batch.lost > 0 { Timestamp(u64::MAX) } else { until });
         let (changes, ended) = {
             let mut journeys = api.journeys.lock();
             let mut changes = Vec::new();
-            let of_machines =
-                batch.records().filter(|record| record.machine.is_some() || is_conflict(record));
-            for record in of_machines {
-                changes.extend(journeys.record(record));
-            }
+            in_order.iter().for_each(|record| changes.extend(journeys.record(record)));
             if batch.lost > 0 {
                 losses.note(batch.lost, &mut journeys, &api.recorder);
             }
@@ -164,7 +168,7 @@ pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Recei
             let machine = Some(machine);
             api.recorder.record(Record { at: api.recorder.now(), interface: None, machine, event });
         }
-        if changes > 0 || !batch.is_empty() || batch.lost > 0 {
+        if changes > 0 || !in_order.is_empty() || !batch.is_empty() || batch.lost > 0 {
             sleep(PAUSE).await;
         }
     }
