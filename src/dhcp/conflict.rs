@@ -10,7 +10,7 @@ use crate::dhcp::request::Request;
 use crate::dhcp::reservations::reserved_address;
 use crate::dhcp::settings::Settings;
 use crate::event::{DropReason, Event};
-use crate::lease::{Binding, Lease, LeaseBook, OFFER_HOLD, State};
+use crate::lease::{Binding, Holder, Lease, LeaseBook, LeaseChange, OFFER_HOLD, State};
 use crate::types::{HardwareAddr, MacAddr, Timestamp};
 
 /// Time for which an address in quarantine is offered to no client, if the configuration sets none. It doubles each time
@@ -174,6 +174,23 @@ fn quarantine_time(address: Ipv4Addr, settings: &Settings) -> Duration {
     let subnet = settings.subnets.iter().find(|subnet| subnet.network.contains(address));
     let of_subnet = subnet.and_then(|subnet| subnet.level.decline_time);
     of_subnet.or(settings.level.decline_time).unwrap_or(QUARANTINE)
+}
+
+/// The change that gives `address` back to `last`, the client that had the last lease of it and has answered there.
+/// Somebody else may have sent its RELEASE, or it goes on after the end of its lease. `None` if the client has another
+/// lease. The time is that of a quarantine; the client extends it with its next REQUEST.
+pub fn given_back(
+    book: &LeaseBook,
+    settings: &Settings,
+    address: Ipv4Addr,
+    last: Holder,
+    now: Timestamp,
+) -> Option<LeaseChange> {
+    if !last.mac.is_some_and(|mac| book.leases_of_mac(mac, now).is_empty()) {
+        return None;
+    }
+    let until = now.after(quarantine_time(address, settings)).rounded_up();
+    Some(LeaseChange::Hold { address, holder: last, state: State::Leased, until })
 }
 
 fn out_of_use(book: &LeaseBook, address: Ipv4Addr, time: Duration, now: Timestamp) -> Option<Lease> {

@@ -42,6 +42,8 @@ pub struct World {
     pub contents: Vec<(&'static str, Content)>,
     /// Addresses that a host uses without a lease.
     pub used: Vec<Ipv4Addr>,
+    /// Addresses where a machine with this hardware address answers.
+    pub alive: Vec<(Ipv4Addr, MacAddr)>,
     /// Addresses that were checked, in order.
     pub checked: Vec<Ipv4Addr>,
     /// Addresses where the client that declines them still answers.
@@ -138,6 +140,7 @@ impl World {
             sizes: vec![],
             contents: vec![("undionly.kpxe", Content::IpxeBuild), ("snponly.efi", Content::IpxeBuild)],
             used: vec![],
+            alive: vec![],
             checked: vec![],
             kept: vec![],
             from_client: None,
@@ -187,7 +190,8 @@ impl World {
                     // The holder's answer counts for one decision only, so the engine may ask again.
                     asked = None;
                     let is_used = self.used.contains(&address);
-                    let heard = is_used.then_some(AddressInUse { address, by: None, from: None });
+                    let by = self.alive.iter().find(|(at, _)| *at == address).map(|(_, mac)| *mac);
+                    let heard = (is_used || by.is_some()).then_some(AddressInUse { address, by, from: by });
                     self.step(&mut effects, |engine, arrival, outside, now, effects| {
                         engine.checked((address, heard), (bytes, arrival), outside, now, effects);
                     });

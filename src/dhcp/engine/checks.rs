@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::effect::drop_message;
 use super::{AddressInUse, DeclineProbe, Effect, Effects, Engine, Meaning, Outside, Round};
 use crate::dhcp::arrival::Arrival;
-use crate::dhcp::conflict::{Answer, Evidence, end_of_quarantine, quarantine};
+use crate::dhcp::conflict::{Answer, Evidence, end_of_quarantine, given_back, quarantine};
 use crate::dhcp::proxy_arp::Verdict;
 use crate::dhcp::request::{Ask, Probed, Request};
 use crate::dhcp::shared_network;
@@ -18,8 +18,16 @@ use crate::types::{Firmware, MacAddr, MachineId, Timestamp};
 use crate::wire::dhcp::Message;
 
 impl Engine {
-    /// Holds an address while it is checked.
+    /// Holds an address while it is checked. The client that had the last lease of it is remembered until the check
+    /// ends.
     pub fn hold(&mut self, hold: &LeaseChange) {
+        if let LeaseChange::Hold { address, holder, .. } = hold {
+            let last = self.book.binding(*address).map(|binding| (binding.leased, &binding.holder));
+            match last.filter(|(leased, last)| *leased && !last.is_same_machine(holder)) {
+                Some((_, last)) => self.last_holders.insert(*address, last.clone()),
+                None => self.last_holders.remove(address),
+            };
+        }
         self.book.apply(hold);
     }
 
@@ -91,6 +99,8 @@ impl Engine {
         out: &mut Effects,
     ) {
         self.expire(now);
+        let last = self.last_holders.remove(&address);
+        let last = last.filter(|last| last.mac.is_some() && heard.is_some_and(|heard| heard.by == last.mac));
         let round = match self.book.binding(address).map(|binding| binding.state) {
             Some(State::Leased) => {
                 // An answer of the client itself does not count: a bond that switched to its other card has the address
@@ -105,12 +115,18 @@ impl Engine {
                 return drop_message(out, DropReason::OtherServer, &context);
             }
             _ => {
-                match heard {
-                    Some(heard) => {
+                let given_back =
+                    last.and_then(|last| given_back(&self.book, &self.settings, address, last, now));
+                match (heard, given_back) {
+                    // A machine has no conflict with itself. The client that waited gets another address.
+                    (_, Some(change)) => self.book.apply(&change),
+                    (Some(heard), None) => {
                         let context = Context::unknown(now, arrival.interface);
                         self.put_in_quarantine(heard, &context, outside, out);
                     }
-                    None => self.book.checked(address, now).iter().for_each(|offer| self.book.apply(offer)),
+                    (None, None) => {
+                        self.book.checked(address, now).iter().for_each(|offer| self.book.apply(offer));
+                    }
                 }
                 Round::AfterCheck
             }

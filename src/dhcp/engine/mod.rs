@@ -65,6 +65,8 @@ pub struct Engine {
     proxy_arp: ProxyArp,
     /// Addresses with a DECLINE that is being checked.
     declining: HashSet<Ipv4Addr>,
+    /// The clients that had the last leases of addresses under check. The caller limits the checks.
+    last_holders: HashMap<Ipv4Addr, Holder>,
     /// For each address whose lease is being extended, the holder and the time until which its lease is certainly
     /// stored, whichever pending changes are stored. It has at most one entry per pending address.
     guaranteed: HashMap<Ipv4Addr, (Holder, Timestamp), foldhash::fast::RandomState>,
@@ -108,6 +110,7 @@ impl Engine {
             observed: Arc::default(),
             proxy_arp: ProxyArp::default(),
             declining: HashSet::new(),
+            last_holders: HashMap::new(),
             guaranteed: HashMap::default(),
             not_kept: HashSet::new(),
             waiting: 0,

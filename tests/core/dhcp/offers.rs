@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use lanboot::event::DropReason;
+use lanboot::event::{DropReason, Event};
 use lanboot::lease::{OFFER_HOLD, State};
-use lanboot::types::Timestamp;
+use lanboot::types::{MacAddr, Timestamp};
 use lanboot::wire::dhcp::{Message, MessageType};
 use support::world::*;
 
@@ -174,6 +174,59 @@ fn s_02_a_release_through_a_router_or_relay_agent_comes_from_another_hardware_ad
         assert!(world.send(&release).unwrap().is_none(), "{is_routed}");
         assert_eq!(world.book.binding(address).unwrap().state, State::Released);
     }
+}
+
+#[test]
+fn s_02_an_address_that_its_last_holder_still_uses_goes_back_to_it() {
+    for is_released in [true, false] {
+        let mut world = lab(51, "");
+        let address = world.lease(1);
+        if is_released {
+            world.arrival.source = SocketAddrV4::new(address, 68);
+            let release = message(1, MessageType::Release, &[(54, &SERVER.octets())]);
+            let release = Message { ciaddr: address, ..release };
+            assert!(world.send(&release).unwrap().is_none());
+        } else {
+            world.pass(86_400);
+        }
+        world.alive = vec![(address, MacAddr([2, 0, 0, 0, 0, 1]))];
+        assert_eq!(world.lease(2), if address == ip(50) { ip(51) } else { ip(50) });
+        world.lease(2);
+        // The small pool is full, so the next client finds the address of the machine that is alive.
+        assert_eq!(world.send(&discover(3)).unwrap_err(), DropReason::PoolExhausted);
+        assert!(world.checked.contains(&address), "{is_released}");
+        assert_eq!(world.book.binding(address).unwrap().conflicts, 0);
+        assert!(!world.events.iter().any(|event| matches!(event, Event::Conflict { .. })));
+        assert_eq!(world.ask(&extend(1, address)).kind(), Some(MessageType::Ack), "{is_released}");
+        assert_eq!(world.book.binding(address).unwrap().state, State::Leased);
+        // Another machine there is a conflict, as before.
+        let mut world = lab(52, "");
+        let old = world.lease(1);
+        world.pass(86_400);
+        world.alive = vec![(old, MacAddr([2, 0, 0, 0, 0, 9]))];
+        world.lease(2);
+        world.lease(3);
+        is_offered(&mut world, 4);
+        assert!(world.events.iter().any(|event| matches!(event, Event::Conflict { .. })));
+    }
+}
+
+#[test]
+fn s_04_answers_from_made_up_machines_quarantine_a_fifth_of_the_pool_at_most() {
+    let mut world = lab(99, "");
+    world.alive = (50..100).map(|n| (ip(n), MacAddr([6, 0, 0, 0, 0, n]))).collect();
+    for n in 1..=200 {
+        world.send(&discover(n)).ok();
+    }
+    assert!(world.checked.len() >= 50, "every address was tried");
+    let is_quarantined = |n: &u8| {
+        let binding = world.book.binding(ip(*n)).unwrap();
+        binding.state == State::Declined && binding.until > world.now.after(OFFER_HOLD)
+    };
+    assert_eq!((50..100).filter(is_quarantined).count(), 10);
+    world.alive.clear();
+    world.pass(31);
+    assert_eq!((1..=30).filter(|n| is_offered(&mut world, *n)).count(), 30, "most are free again");
 }
 
 #[test]
