@@ -113,6 +113,7 @@ fn main() {
         loopback: false,
         mode: Mode::Server,
         boot_service: false,
+        waited: Duration::ZERO,
     };
     let wanted = std::env::args().skip(1).find(|word| !word.starts_with('-')).unwrap_or_default();
     let (counting, followed) = (Recorder::default(), Recorder::default());

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::boot::plan::Mode;
 use crate::types::{InterfaceName, Ipv4Network};
@@ -28,6 +29,8 @@ pub struct Arrival {
     pub mode: Mode,
     /// Whether the message was sent to the boot service (port 4011) instead of the DHCP server's port.
     pub boot_service: bool,
+    /// Time that the message waited in the queue of the kernel. Zero if that is unknown.
+    pub waited: Duration,
 }
 
 impl Arrival {

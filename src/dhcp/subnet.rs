@@ -147,6 +147,7 @@ mod tests {
             loopback: false,
             mode: Mode::Server,
             boot_service: false,
+            waited: std::time::Duration::ZERO,
         }
     }
 

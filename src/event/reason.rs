@@ -100,6 +100,8 @@ named! {
         NoBootFile = "no_boot_file",
         /// The lease could not be stored, so the reply was not sent.
         StoreFailed = "store_failed",
+        /// The message waited in the queue of the kernel for so long that the client has sent it again.
+        Stale = "stale",
         /// The queue of messages that wait for the store is full.
         Overload = "overload",
         /// The kernel refused to send the reply: no route, or the interface disappeared.

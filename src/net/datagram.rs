@@ -3,9 +3,9 @@
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::libc::{in_addr, in_pktinfo};
+use nix::libc::{in_addr, in_pktinfo, timespec};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg};
 
 use crate::dhcp::route::Route;
@@ -58,12 +58,14 @@ pub struct Envelope {
     pub destination: Ipv4Addr,
     /// Our address that a reply is sent from: the destination, unless that is a broadcast address.
     pub local: Ipv4Addr,
+    /// Time that the datagram waited in the queue of the kernel. Zero if the socket does not report times.
+    pub waited: Duration,
 }
 
 impl Default for Inbox {
     fn default() -> Inbox {
         Inbox {
-            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(in_pktinfo))),
+            headers: MultiHeaders::preallocate(BATCH, Some(nix::cmsg_space!(in_pktinfo, timespec))),
             buffers: vec![[0; BUFFER]; BATCH],
             envelopes: Vec::with_capacity(BATCH),
         }
@@ -78,6 +80,7 @@ impl Inbox {
             self.buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let received = recvmmsg(socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None)?;
+        let now = SystemTime::now();
         for message in received {
             let mut envelope = Envelope {
                 len: message.bytes,
@@ -87,12 +90,23 @@ impl Inbox {
                 interface: 0,
                 destination: Ipv4Addr::UNSPECIFIED,
                 local: Ipv4Addr::UNSPECIFIED,
+                waited: Duration::ZERO,
             };
             for control in message.cmsgs()? {
-                if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
-                    envelope.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
-                    envelope.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
-                    envelope.local = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                match control {
+                    ControlMessageOwned::Ipv4PacketInfo(info) => {
+                        envelope.interface = u32::try_from(info.ipi_ifindex).unwrap_or(0);
+                        envelope.destination = Ipv4Addr::from(info.ipi_addr.s_addr.to_ne_bytes());
+                        envelope.local = Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                    }
+                    ControlMessageOwned::ScmTimestampns(time) => {
+                        // The kernel takes these times from the clock that can be set. A step of that clock falsifies
+                        // only those of the datagrams that wait at that moment.
+                        let then = UNIX_EPOCH.checked_add(Duration::from(time));
+                        envelope.waited =
+                            then.and_then(|then| now.duration_since(then).ok()).unwrap_or_default();
+                    }
+                    _ => {}
                 }
             }
             self.envelopes.push(envelope);

@@ -181,6 +181,7 @@ impl UdpTap {
             interface,
             destination: *datagram.destination.ip(),
             local: *datagram.destination.ip(),
+            waited: Duration::ZERO,
         };
         Ok(Some((datagram, envelope)))
     }

@@ -249,6 +249,8 @@ fn open_udp(address: SocketAddrV4, sharing: Sharing) -> io::Result<UdpSocket> {
     socket.set_broadcast(true)?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    // With each datagram, because a request that waited too long is not answered.
+    setsockopt(&socket, sockopt::ReceiveTimestampns, &true)?;
     set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT)?;
     socket.set_reuse_address(sharing == Sharing::Shared)?;
     // The kernel caps this at net.core.rmem_max, except for root.

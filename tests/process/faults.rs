@@ -10,12 +10,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use lanboot::dhcp::engine::MAX_WAIT;
 use lanboot::lease::{Holder, Lease, State};
 use lanboot::probe::Kind;
 use lanboot::store::{LeaseStore, SqliteStore};
 use lanboot::types::{ClientId, MacAddr, Timestamp};
 use lanboot::wire::dhcp::{Message, MessageType};
 
+use nix::sys::signal::Signal;
 use support::client::{Client, resident, resident_of};
 use support::lab::{self, Lab, Serving};
 use support::one_at_a_time;
@@ -397,6 +399,38 @@ fn f_01_a_server_with_a_hundred_thousand_leases_is_ready_in_half_a_second() {
     assert!(took < bound, "{took:?}");
 }
 
+/// Whether every thread of the process is stopped by a signal (proc_pid_stat(5)).
+fn is_stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let states = threads.map(|thread| fs::read_to_string(thread.path().join("stat")).unwrap_or_default());
+    states.into_iter().all(|state| state.contains(") T "))
+}
+
+#[test]
+fn s_14_after_a_pause_old_requests_are_dropped_and_new_ones_answered() {
+    let lab = Lab::new();
+    let serving = lab.serve(&["serve"]);
+    let (mut old, mut new) = (Client::new(&lab, 1), Client::new(&lab, 2));
+    let address = old.lease().unwrap();
+    serving.signal(Signal::SIGSTOP);
+    // The signal stops the threads one after the other.
+    let began = Instant::now();
+    while !is_stopped(serving.pid()) {
+        assert!(began.elapsed() < lab::PATIENCE, "it runs on");
+    }
+    for kind in [MessageType::Discover, MessageType::Release] {
+        let options: &[(u8, &[u8])] = &[(54, &[127, 0, 0, 1])];
+        let options = if kind == MessageType::Release { options } else { &[] };
+        let message = Message { ciaddr: address, ..old.message(kind, options) };
+        old.socket.send(&message.encode()).unwrap();
+    }
+    std::thread::sleep(MAX_WAIT + Duration::from_millis(500));
+    serving.signal(Signal::SIGCONT);
+    serving.wait_for("reason=stale");
+    serving.wait_for(&format!("released(lo) {address}"));
+    assert!(new.lease().is_some());
+}
+
 #[test]
 fn f_15_an_exhausted_pool_is_one_line_with_advice() {
     let lab = Lab::new();
@@ -545,7 +579,7 @@ fn f_20_an_unread_log_delays_no_client_and_losses_are_counted() {
         send_every_kind_that_is_dropped(&mut client);
     }
     let pid = nix::unistd::Pid::from_raw(serving.0.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     let began = Instant::now();
     while serving.0.try_wait().unwrap().is_none() {
         assert!(began.elapsed() < lab::PATIENCE, "it does not stop");

@@ -136,6 +136,7 @@ impl World {
                 loopback: false,
                 mode: config_mode,
                 boot_service: false,
+                waited: Duration::ZERO,
             },
             sizes: vec![],
             contents: vec![("undionly.kpxe", Content::IpxeBuild), ("snponly.efi", Content::IpxeBuild)],

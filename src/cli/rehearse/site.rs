@@ -182,6 +182,7 @@ impl Site {
             loopback: false,
             mode: self.mode,
             boot_service,
+            waited: Duration::ZERO,
         }
     }
 

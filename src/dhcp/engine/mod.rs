@@ -16,6 +16,7 @@ mod without_address;
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::boot::guard::LoopGuard;
 use crate::boot::identity::Identity;
@@ -34,13 +35,17 @@ use crate::dhcp::{loop_guard, proxy};
 use crate::event::{Context, DropReason, Event};
 use crate::lease::{Holder, LeaseBook, LeaseChange};
 use crate::types::Timestamp;
-use crate::wire::dhcp::{DecodeError, Message};
+use crate::wire::dhcp::{DecodeError, Message, MessageType};
 
 pub use effect::{Effect, Effects, FallbackReply, MAX_WAITING, Outcome, OutgoingReply, Promise};
 pub use outside::{AddressObserver, FileFacts, MissingFile, Outside};
 pub use probe::{AddressInUse, DeclineProbe, Meaning};
 
 use effect::drop_message;
+
+/// Time in the queue of the kernel after which a request is not answered. UEFI and BIOS firmware sends it again after 4 s
+/// (EDK2, RFC 2131 section 4.1), and other clients sooner. So a flood delays no reply by more than that.
+pub const MAX_WAIT: Duration = Duration::from_secs(4);
 
 /// Observations of machines and of other servers that are not leases. The engines of one server share them.
 #[derive(Clone, Debug, Default)]
@@ -182,6 +187,10 @@ impl Engine {
                 return drop_message(out, undecodable(error), &context);
             }
         };
+        if round == Round::First && is_stale(&message, arrival.waited) {
+            let sender = sender_of(&message, arrival, &self.settings, now);
+            return drop_message(out, DropReason::Stale, &sender);
+        }
         if proxy::is_for_us(&message, arrival) {
             return self.answer_boot_request(&message, arrival, outside, now, out);
         }
@@ -310,6 +319,14 @@ impl Engine {
 /// the way expects that.
 fn source_of_reply(request: &Request<'_>) -> Ipv4Addr {
     if request.message.giaddr.is_unspecified() { request.server } else { request.arrival.server() }
+}
+
+/// Whether the client of a message that waited for that time in a queue has sent another one since. RELEASE and DECLINE
+/// are sent only once.
+fn is_stale(message: &Message, waited: Duration) -> bool {
+    let is_repeated =
+        !matches!(message.message_type(), Some(Ok(MessageType::Release | MessageType::Decline)));
+    waited >= MAX_WAIT && is_repeated
 }
 
 /// The reason why bytes are not a DHCP message.

@@ -309,7 +309,7 @@ mod tests {
     fn waiting(n: u8) -> WaitingMessage {
         let source = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 68);
         let (destination, local) = (Ipv4Addr::BROADCAST, Ipv4Addr::LOCALHOST);
-        let envelope = Envelope { len: 1, source, interface: 1, destination, local };
+        let envelope = Envelope { len: 1, source, interface: 1, destination, local, waited: Duration::ZERO };
         WaitingMessage { bytes: vec![n], envelope }
     }
 

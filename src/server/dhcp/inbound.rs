@@ -34,6 +34,7 @@ pub fn arrival((interface, mode): (&Interface, Mode), envelope: Envelope, boot_s
         loopback: interface.loopback,
         mode,
         boot_service,
+        waited: envelope.waited,
     }
 }
 

@@ -351,7 +351,17 @@ fn waiting(bench: &mut Bench) -> WaitingMessage {
     let SocketAddr::V4(source) = source else { panic!() };
     let (destination, local) = (Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST);
     let bytes = discover().encode();
-    WaitingMessage { envelope: Envelope { len: bytes.len(), source, interface, destination, local }, bytes }
+    WaitingMessage {
+        envelope: Envelope {
+            len: bytes.len(),
+            source,
+            interface,
+            destination,
+            local,
+            waited: Duration::ZERO,
+        },
+        bytes,
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use lanboot::dhcp::engine::MAX_WAIT;
 use lanboot::event::{DropReason, Event};
 use lanboot::lease::{OFFER_HOLD, State};
 use lanboot::types::{MacAddr, Timestamp};
@@ -342,6 +343,21 @@ fn under_flood(world: &mut World, per_second: u64, wait: u64, change: impl Fn(Me
     }
     assert!(arrived == 30 && clients.is_empty(), "without an address: {clients:?}");
     slowest
+}
+
+#[test]
+fn s_14_a_request_that_waited_too_long_is_dropped() {
+    let mut world = lab(99, "");
+    let address = world.lease(1);
+    world.arrival.waited = MAX_WAIT - Duration::from_millis(1);
+    assert_eq!(world.ask(&extend(1, address)).kind(), Some(MessageType::Ack));
+    world.arrival.waited = MAX_WAIT;
+    for stale in [discover(2), extend(1, address), select(2, SERVER, ip(60)), bootp(3)] {
+        assert_eq!(world.send(&stale).unwrap_err(), DropReason::Stale);
+    }
+    assert!(world.send(&decline(1, address)).unwrap().is_none(), "a client sends it once");
+    world.arrival.waited = Duration::ZERO;
+    assert_eq!(world.ask(&discover(2)).kind(), Some(MessageType::Offer));
 }
 
 #[test]

@@ -245,6 +245,7 @@ fn arrival(bytes: &mut Bytes<'_>) -> Arrival {
         loopback: how >= 0xf0,
         mode: Mode::Server,
         boot_service: false,
+        waited: Duration::ZERO,
     }
 }
 

@@ -174,6 +174,7 @@ impl World {
             loopback: false,
             mode: Mode::Server,
             boot_service: false,
+            waited: Duration::ZERO,
         };
         let mut put = |code: u8, value: &[u8]| assert!(message.options.push(code, value));
         let (ip, server) = (address.octets(), SERVER.octets());
