@@ -7,7 +7,6 @@
 //! answer to a POST is sent.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -21,6 +20,7 @@ use crate::boot::name::BootName;
 use crate::config::Config;
 use crate::content::changes::ChangeStore;
 use crate::content::machines::{KnownMachine, own_names};
+use crate::content::once_file::{read, text_of};
 use crate::event::{Event, Record, ServerFact};
 use crate::http;
 use crate::record::Recorder;
@@ -29,8 +29,6 @@ use crate::types::{MacAddr, MachineId};
 
 /// The name of the file in the state folder.
 pub const FILE: &str = "once.json";
-/// Maximum size of that file in bytes: one line for each of 100,000 machines.
-const MAX_FILE: u64 = 16 << 20;
 
 /// The configured targets, and the `once` state of the machines. Cheap to clone; clones share the state, and so does
 /// the value for another configuration ([`BootState::with_config`]).
@@ -357,8 +355,7 @@ impl BootState {
         if finished == *on_disk {
             return Ok(());
         }
-        let text = serde_json::to_string_pretty(&finished)?;
-        replace_file(file, &format!("{text}\n"))?;
+        replace_file(file, &text_of(&finished)?)?;
         *on_disk = finished;
         Ok(())
     }
@@ -381,15 +378,6 @@ fn needed_name(written: &str, served: Served, machine: &Machine, known: &KnownMa
         return BootName::parse(&http::target::name(&format!("/{name}")).ok()?).ok();
     }
     BootName::parse(name.as_bytes()).ok()
-}
-
-fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
-    let text = match File::open(file) {
-        Ok(file) => io::read_to_string(io::Read::take(file, MAX_FILE))?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(error),
-    };
-    Ok(serde_json::from_str(&text)?)
 }
 
 /// The key of a machine in the file. A name may change, so it is the key only of a machine without MAC and UUID.
@@ -572,6 +560,40 @@ machines:
         send(&boot_state, "debian/initrd.gz", 1);
         assert!(boot_state.done(mac(1), &known(1), false).is_err(), "the change is not written");
         assert_eq!(std::fs::read_to_string(state.path().join(FILE)).unwrap(), "{\"52:54:");
+    }
+
+    #[test]
+    fn s_05_a_flipped_bit_is_no_once_of_another_machine() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join(FILE);
+        BootState::open(&config(YAML, state.path())).0.done(mac(1), &known(1), false).unwrap();
+        let sound = std::fs::read(&path).unwrap();
+        let at = String::from_utf8(sound.clone()).unwrap().find("52:54").unwrap();
+        for (i, bit) in (0..sound.len()).flat_map(|i| (0..8).map(move |bit| (i, bit))) {
+            let mut bytes = sound.clone();
+            bytes[i] ^= 1 << bit;
+            std::fs::write(&path, &bytes).unwrap();
+            let (boot_state, warning) = BootState::open(&config(YAML, state.path()));
+            // White space may become other white space.
+            let is_same = read(&path).is_ok_and(|finished| finished.contains_key(&mac(1).to_string()));
+            assert!(warning.is_some() || is_same, "bit {bit} of byte {i}");
+            assert!(warning.is_some() || !(at..at + 17).contains(&i), "bit {bit} of byte {i}");
+            assert_eq!(now(&boot_state, 1), NextBoot::Start(BootAction::Local), "bit {bit} of byte {i}");
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "it is kept for a person");
+        }
+    }
+
+    #[test]
+    fn s_05_a_file_of_an_older_version_is_read_and_gets_a_checksum() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join(FILE);
+        std::fs::write(&path, "{\"52:54:00:00:00:01\": \"debian\"}\n").unwrap();
+        let (boot_state, warning) = BootState::open(&config(YAML, state.path()));
+        assert_eq!((warning, now(&boot_state, 1)), (None, NextBoot::Start(BootAction::Local)));
+        boot_state.done(mac(2), &known(2), false).unwrap();
+        assert!(std::fs::read_to_string(&path).unwrap().contains("sha256"));
+        let (boot_state, warning) = BootState::open(&config(YAML, state.path()));
+        assert_eq!((warning, now(&boot_state, 1)), (None, NextBoot::Start(BootAction::Local)));
     }
 
     #[test]
