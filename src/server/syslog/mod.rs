@@ -4,6 +4,7 @@
 
 mod limits;
 mod receive;
+mod summary;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{self, sleep, timeout};
 
 use super::limits::{Limits, Place};
+use super::summary::{Dropped, Summary};
 use crate::content::machines::MachineTable;
 use crate::content::served_files::ServedFiles;
 use crate::event::{Event, Record, ServerFact, SyslogDrop};
@@ -66,15 +67,24 @@ impl Receiver {
     pub(super) async fn datagrams(self, socket: UdpSocket) {
         // One byte more shows that a datagram is too long.
         let mut buffer = vec![0; MAX_MESSAGE + 1];
+        let mut summary = Summary::default();
         loop {
-            match socket.recv_from(&mut buffer).await {
-                Ok((length, peer)) => {
-                    let message = buffer.get(..length).filter(|_| length <= MAX_MESSAGE).ok_or(TooLong);
-                    Lines::of(&self, peer).message(message);
-                }
-                // An earlier sender's port is closed. lanboot sends nothing, so this is rare.
-                Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-                Err(error) => self.fault("a syslog datagram", &error).await,
+            tokio::select! {
+                received = socket.recv_from(&mut buffer) => match received {
+                    Ok((length, peer)) => {
+                        let message = buffer.get(..length).filter(|_| length <= MAX_MESSAGE).ok_or(TooLong);
+                        let mut lines = Lines::of(&self, peer);
+                        lines.message(message);
+                        lines.take_dropped().for_each(|dropped| summary.add(dropped));
+                    }
+                    // An earlier sender's port is closed. lanboot sends nothing, so this is rare.
+                    Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+                    Err(error) => self.fault("a syslog datagram", &error).await,
+                },
+                () = wait_until(summary.next()) => {}
+            }
+            for (peer, reason, count) in summary.due(Instant::now()) {
+                self.dropped(peer, reason, count);
             }
         }
     }
@@ -193,7 +203,7 @@ impl Drop for Counted {
     }
 }
 
-/// The lines of one read of a sender. The dropped ones are recorded when this is dropped, as one record for each reason:
+/// The lines of one read of a connection, or of one datagram. The dropped ones are recorded when this is dropped, as one record for each reason:
 /// many short lines must not displace the records of others from the queues.
 struct Lines<'r> {
     receiver: &'r Receiver,
@@ -218,6 +228,13 @@ impl Lines<'_> {
         {
             *count += 1;
         }
+    }
+
+    /// Takes the dropped lines, so that this does not record them.
+    fn take_dropped(&mut self) -> impl Iterator<Item = Dropped> + use<> {
+        let (peer, dropped) = (self.peer, std::mem::take(&mut self.dropped));
+        let dropped = SyslogDrop::ALL.iter().zip(dropped).filter(|(_, count)| *count > 0);
+        dropped.map(move |(reason, count)| (peer, *reason, count))
     }
 
     fn record(&mut self, message: Result<&[u8], TooLong>) -> Result<(), SyslogDrop> {
@@ -248,9 +265,17 @@ impl Lines<'_> {
 
 impl Drop for Lines<'_> {
     fn drop(&mut self) {
-        for (reason, count) in SyslogDrop::ALL.iter().zip(self.dropped).filter(|(_, count)| *count > 0) {
-            self.receiver.dropped(self.peer, *reason, count);
+        for (peer, reason, count) in self.take_dropped() {
+            self.receiver.dropped(peer, reason, count);
         }
+    }
+}
+
+/// Completes at `moment`; never completes if that is `None`.
+async fn wait_until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 
