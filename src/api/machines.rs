@@ -185,7 +185,7 @@ impl MachineView {
         self.verdict = verdict.as_deref().map(VerdictView::from);
         let was_seen = self.is_seen || newest.is_some_and(|machine| machine.seen.is_some());
         if let Some(name) = self.name.as_ref().filter(|_| !was_seen) {
-            self.verdict = Some(VerdictView::from(&never_seen(&escaped(name))));
+            self.verdict = Some(VerdictView::from(&never_seen(name)));
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::ask_server::Server;
 use super::config_file::Given;
 use super::output;
-use super::table::{ago, cell, safe, table, wrapped};
+use super::table::{ago, cell, safe, shown, table, wrapped};
 
 /// The route that the list comes from.
 const PATH: &str = "/api/v1/machines";
@@ -47,9 +47,9 @@ impl Hardware {
     fn line(&self) -> Option<String> {
         let memory = self.memory_mib.map(|mib| format!("{mib} MiB"));
         let model: Vec<String> =
-            [&self.manufacturer, &self.product].into_iter().flatten().map(|text| safe(text)).collect();
+            [&self.manufacturer, &self.product].into_iter().flatten().map(|text| shown(text)).collect();
         let model = Some(model.join(" ")).filter(|model| !model.is_empty());
-        let serial = self.serial.as_deref().map(|serial| format!("serial {}", safe(serial)));
+        let serial = self.serial.as_deref().map(|serial| format!("serial {}", shown(serial)));
         let parts: Vec<String> = [memory, model, serial].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
@@ -67,10 +67,10 @@ impl Verdict {
     /// The cause and what to do, in one line.
     pub(super) fn line(&self) -> String {
         match self {
-            Verdict::Text(text) => safe(text),
+            Verdict::Text(text) => shown(text),
             Verdict::Parts { cause, advice } => {
                 let parts: Vec<String> =
-                    [cause, advice].into_iter().flatten().map(|part| safe(part)).collect();
+                    [cause, advice].into_iter().flatten().map(|part| shown(part)).collect();
                 parts.join("; ")
             }
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::ask_server::{Answer, ask, segment};
 use super::config_file::{Given, state_folder};
 use super::output;
-use super::table::safe;
+use super::table::{safe, shown};
 use crate::journey::codes::{ScreenCode, find};
 use crate::types::MacAddr;
 
@@ -59,7 +59,7 @@ fn plain_text(codes: &[&ScreenCode], machines: Option<Vec<&Value>>) -> String {
             text.push_str("it fits these machines now:\n");
             for machine in machines {
                 let field = |name: &str| machine[name].as_str().map(safe);
-                let of_verdict = |name: &str| safe(machine["verdict"][name].as_str().unwrap_or_default());
+                let of_verdict = |name: &str| shown(machine["verdict"][name].as_str().unwrap_or_default());
                 let (mac, name) = (field("mac").unwrap_or_default(), field("name"));
                 let name = name.map(|name| format!(" {name}")).unwrap_or_default();
                 let line = format!("  {mac}{name}: {} ({})\n", of_verdict("cause"), of_verdict("id"));

@@ -66,6 +66,18 @@ pub(super) fn safe(text: &str) -> String {
     Escaped(text.as_bytes()).to_string()
 }
 
+/// A text of the server in which the texts of clients are escaped already. Characters that control a terminal are escaped
+/// anyway, because another program may have written it.
+pub(super) fn shown(text: &str) -> String {
+    let is_plain = |c: &char| *c == ' ' || c.is_ascii_graphic() || matches!(c, '…' | '→');
+    let show = |c: char| match c {
+        c if is_plain(&c) => c.to_string(),
+        '\0'..='\x7f' => format!("\\x{:02x}", u32::from(c)),
+        c => c.escape_unicode().to_string(),
+    };
+    text.chars().map(show).collect()
+}
+
 /// A cell: the text, or `-` if there is none.
 pub(super) fn cell(text: Option<&str>) -> String {
     text.map_or_else(|| "-".to_owned(), safe)

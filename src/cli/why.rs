@@ -12,7 +12,7 @@ use super::ask_server::{Answer, Server, ask, segment};
 use super::config_file::{Given, state_folder};
 use super::output;
 use super::screen_code;
-use super::table::safe;
+use super::table::{safe, shown};
 
 /// Pause between two looks at a boot that is followed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -51,13 +51,13 @@ pub fn run(given: Given<'_>, arguments: &Arguments) -> ExitCode {
     if arguments.json {
         return print_json(given, &path);
     }
-    let mut shown = Shown::default();
+    let mut seen = Shown::default();
     loop {
         let details: Value = match server.read(&path) {
             Ok(details) => details,
             Err(code) => return code,
         };
-        let text = shown.text(&details, if shown.is_first { arguments.last } else { 1 });
+        let text = seen.text(&details, if seen.is_first { arguments.last } else { 1 });
         let printed = output::print(&text);
         if !arguments.follow || printed != ExitCode::SUCCESS {
             return printed;
@@ -155,7 +155,7 @@ impl Shown {
         }
         for event in events.iter().skip(self.events) {
             let at = event["at"].as_str().and_then(|at| at.get(11..23)).unwrap_or_default();
-            text.push_str(&format!("  {at} {}\n", safe(event["message"].as_str().unwrap_or_default())));
+            text.push_str(&format!("  {at} {}\n", shown(event["message"].as_str().unwrap_or_default())));
         }
         self.events = events.len();
         verdict_text(boot.get("verdict"), text);
@@ -164,13 +164,13 @@ impl Shown {
 
 fn verdict_text(verdict: Option<&Value>, text: &mut String) {
     let Some(verdict) = verdict.filter(|verdict| verdict.is_object()) else { return };
-    let field = |name: &str| safe(verdict[name].as_str().unwrap_or_default());
+    let field = |name: &str| shown(verdict[name].as_str().unwrap_or_default());
     text.push_str(&format!("  why: {} ({}, {})\n", field("cause"), field("id"), field("confidence")));
     text.push_str(&format!("  do:  {}\n", field("advice")));
     let screen: Vec<&str> =
         verdict["screen"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     if !screen.is_empty() {
-        text.push_str(&format!("  on its screen: {}\n", safe(&screen.join(", "))));
+        text.push_str(&format!("  on its screen: {}\n", shown(&screen.join(", "))));
     }
 }
 
@@ -194,5 +194,18 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with("  do:  put it there\n  on its screen: PXE-E23\n"), "{text}");
+    }
+
+    #[test]
+    fn s_01_texts_of_clients_are_escaped_once() {
+        // The server has escaped them. Another program may have written the last text.
+        let boot = serde_json::json!({"id": "1-x", "events": [
+            {"at": "2026-11-30T10:00:00.000Z", "message": r"sent a\\b\x1b… to 10.0.0.1"},
+            {"at": "2026-11-30T10:00:01.000Z", "message": "\u{1b}[2J\u{202e}"},
+        ]});
+        let text =
+            Shown::default().text(&serde_json::json!({"mac": "02:00:00:00:00:01", "boots": [boot]}), 1);
+        assert!(text.contains(r" sent a\\b\x1b… to 10.0.0.1"), "{text}");
+        assert!(text.contains(r" \x1b[2J\u{202e}"), "{text}");
     }
 }

@@ -136,11 +136,14 @@ impl Verdict {
     }
 }
 
-/// Escapes text that may come off the wire: everything but printable ASCII, and the two other characters of our texts.
+/// Escapes text that may come off the wire, once: backslashes, and everything but printable ASCII and the two other
+/// characters of our texts.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c == ' ' || c.is_ascii_graphic() || matches!(c, '…' | '→') {
+        if c == '\\' {
+            out.push_str("\\\\");
+        } else if c == ' ' || c.is_ascii_graphic() || matches!(c, '…' | '→') {
             out.push(c);
         } else {
             out.extend(c.escape_unicode());
@@ -158,6 +161,7 @@ mod tests {
         let verdict = Verdict::likely(VerdictId::FileMissing, "`a\n\u{1b}[2J` is missing", "put it there");
         assert_eq!(verdict.cause, "`a\\u{a}\\u{1b}[2J` is missing");
         assert_eq!(escaped("a → b…"), "a → b…");
+        assert_eq!(escaped(r"\u{a}"), r"\\u{a}", "the text of a client, not an escaped newline");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use crate::event::{Event, Record, TransferStop};
-use crate::types::{Escaped, Hardware};
+use crate::types::{Escaped, Hardware, Quoted};
 
 /// Formats events of TFTP, HTTP and the syslog receiver. The line is empty for any other event.
 pub(super) fn line(record: &Record) -> String {
@@ -104,7 +104,7 @@ fn facts(peer: &str, hardware: &Hardware) -> String {
         let _ = write!(line, " memory={memory} MiB");
     }
     for (name, text) in hardware.texts() {
-        let _ = write!(line, " {name}=\"{}\"", escaped(text));
+        let _ = write!(line, " {name}={}", Quoted(text.as_bytes()));
     }
     line
 }
@@ -113,7 +113,7 @@ pub(super) fn why(stop: &TransferStop) -> String {
     let text = match stop {
         TransferStop::Silent => "the client went silent",
         TransferStop::Refused { code, message } => {
-            return format!("the client sent error {code} \"{}\"", escaped(message));
+            return format!("the client sent error {code} {}", Quoted(message.as_bytes()));
         }
         TransferStop::Unreachable => "the client closed its port",
         TransferStop::Replaced => "the client sent another request",

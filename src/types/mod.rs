@@ -15,7 +15,7 @@ pub use machine_id::MachineId;
 pub use network::{HostOrNetwork, Ipv4Network, Ipv4Range, limit_key};
 pub use rule::Rule;
 pub use severity::Severity;
-pub use text::{BadText, Escaped, cut};
+pub use text::{BadText, Escaped, Quoted, cut};
 pub use uuid::Uuid;
 
 mod arch;

@@ -29,6 +29,16 @@ impl Escaped<'_> {
     pub const LIMIT: usize = 200;
 }
 
+/// Displays bytes like [`Escaped`], between quotes. A quote in them becomes `\"`, so that it does not end the text.
+pub struct Quoted<'a>(pub &'a [u8]);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = Escaped(self.0).to_string();
+        write!(f, "\"{}\"", text.replace('"', "\\\""))
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0.iter().take(Escaped::LIMIT) {
@@ -39,5 +49,15 @@ impl fmt::Display for Escaped<'_> {
             }
         }
         if self.0.len() > Escaped::LIMIT { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_text_ends_at_its_last_quote() {
+        assert_eq!(Quoted(b"a\" b=\"\\\x1b").to_string(), r#""a\" b=\"\\\x1b""#);
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use crate::types::{Escaped, to_hex};
+use crate::types::{Escaped, Quoted, to_hex};
 use crate::wire::names;
 
 /// The beginning of option 60 of UEFI HTTP boot clients, and its whole value in the reply.
@@ -116,7 +116,7 @@ impl fmt::Display for Printed<'_> {
             Kind::U8s => write_joined(f, bytes.iter()),
             Kind::U16s => write_joined(f, bytes.chunks_exact(2).map(number_of)),
             Kind::I32 => write!(f, "{}", (*bytes).try_into().map_or(0, i32::from_be_bytes)),
-            Kind::Text => write!(f, "\"{}\"", Escaped(bytes)),
+            Kind::Text => write!(f, "{}", Quoted(bytes)),
             Kind::Empty => Ok(()),
             Kind::Routes => write_joined(f, routes(bytes).unwrap_or_default().into_iter()),
             Kind::Names | Kind::SearchList | Kind::Bytes => write_hex(f, bytes),
