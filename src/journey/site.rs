@@ -179,6 +179,23 @@ impl Site {
     }
 }
 
+/// Whether the file or URL `name` is served by another server than this one, which has these addresses. Of a host that a
+/// variable names that is not known.
+pub fn is_on_other_server(name: &str, own: &[Ipv4Addr]) -> bool {
+    let Some((_, rest)) = name.split_once("://") else { return false };
+    let host = rest.split(['/', ':', '"', '\'', ' ']).next().unwrap_or_default();
+    let is_variable = host.is_empty() || host.contains(['{', '$', '(']);
+    !is_variable && host.parse().map_or(true, |host: Ipv4Addr| !own.contains(&host))
+}
+
+/// Whether this line of a script loads from another server. A command after `||` does not count: it runs when another
+/// one has failed.
+pub fn goes_on_elsewhere(line: &str, own: &[Ipv4Addr]) -> bool {
+    let command = line.split("||").next().unwrap_or_default();
+    !line.trim_start().starts_with('#')
+        && command.split_whitespace().any(|word| is_on_other_server(word, own))
+}
+
 /// Guesses the program in a loader from its name.
 fn program_by_name(name: &str) -> Program {
     let last = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
@@ -208,5 +225,27 @@ impl LoaderFacts {
         let signers = self.signed_by.as_ref()?;
         let usual = |signer: &String| USUAL_SIGNERS.iter().any(|usual| signer.contains(usual));
         Some(!signers.iter().any(usual))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_load_from_another_server_are_found() {
+        let own = [Ipv4Addr::new(192, 168, 77, 1)];
+        for (line, is_elsewhere) in [
+            ("chain --autofree https://boot.netboot.xyz", true),
+            ("  kernel http://10.0.0.9/linux console=ttyS0", true),
+            ("set base http://deb.debian.org/debian", true),
+            ("kernel http://192.168.77.1:8080/linux", false),
+            ("kernel http://${next-server}/linux", false),
+            ("kernel http://{server}/linux || chain http://10.0.0.9/x.ipxe", false),
+            ("# see https://ipxe.org/cmd", false),
+            ("kernel debian/linux", false),
+        ] {
+            assert_eq!(goes_on_elsewhere(line, &own), is_elsewhere, "{line}");
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::event::{Event, HttpRefusal, Record, Refusal, ServerFact};
 use crate::images::{ipxe, signature};
 use crate::journey::Changed;
 use crate::journey::machine::Change;
-use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles};
+use crate::journey::site::{LoaderFacts, Program, Site, TargetFiles, goes_on_elsewhere, is_on_other_server};
 use crate::journey::verdict::escaped;
 use crate::net::snapshot::Snapshot;
 use crate::record::{InOrder, Reader, Recorder, Subscriber};
@@ -260,14 +260,6 @@ fn site(snapshot: &Snapshot, files: Option<&Files>) -> Site {
     site
 }
 
-/// Whether the file or URL is served by another server than this one, which has these addresses.
-fn is_on_other_server(name: &str, own: &[Ipv4Addr]) -> bool {
-    let Some((_, rest)) = name.split_once("://") else { return false };
-    let host = rest.split(['/', ':', '"', '\'', ' ']).next().unwrap_or_default();
-    let is_variable = host.is_empty() || host.contains(['{', '$', '(']);
-    !is_variable && host.parse().map_or(true, |host: Ipv4Addr| !own.contains(&host))
-}
-
 /// The path of a file or URL of a target.
 fn path_of(name: &str) -> Arc<str> {
     match name.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
@@ -348,12 +340,9 @@ fn may_rest(file: &fs::File, own: &[Ipv4Addr]) -> bool {
     let Ok(length) = file.read_at(&mut text, 0) else { return false };
     text.truncate(length);
     let text = String::from_utf8_lossy(&text);
-    let mut lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
-    lines.any(|line| {
+    text.lines().any(|line| {
         let first = line.split_whitespace().next().unwrap_or_default();
-        let command = line.split("||").next().unwrap_or_default();
-        WORDS.iter().any(|known| first.eq_ignore_ascii_case(known))
-            || command.split_whitespace().any(|word| is_on_other_server(word, own))
+        WORDS.iter().any(|known| first.eq_ignore_ascii_case(known)) || goes_on_elsewhere(line, own)
     })
 }
 

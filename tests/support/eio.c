@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static volatile int failed = -1;
@@ -33,10 +34,11 @@ int fdatasync(int fd) { return sync_or_fail("fdatasync", fd); }
 
 int fsync(int fd) { return sync_or_fail("fsync", fd); }
 
-ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset)
+/* Waits while the file that SLOW_READ names exists, if `fd` is a boot file. */
+static void wait_for_disk(int fd)
 {
     const char *slow = getenv("SLOW_READ");
-    char link[64], path[4096] = "";
+    char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     while (slow && access(slow, F_OK) == 0) {
         ssize_t length = readlink(link, path, sizeof path - 1);
@@ -45,7 +47,18 @@ ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset)
             break;
         usleep(10000);
     }
+}
+
+ssize_t pread64(int fd, void *buffer, size_t size, off64_t offset)
+{
+    wait_for_disk(fd);
     return ((ssize_t (*)(int, void *, size_t, off64_t))dlsym(RTLD_NEXT, "pread64"))(fd, buffer, size, offset);
+}
+
+ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    wait_for_disk(fd);
+    return ((ssize_t (*)(int, const struct iovec *, int, off_t))dlsym(RTLD_NEXT, "preadv"))(fd, parts, count, offset);
 }
 
 int recvmmsg(int fd, struct mmsghdr *messages, unsigned int count, int flags, struct timespec *timeout)

@@ -1,6 +1,7 @@
 //! Requests for files as facts of a boot.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::{Event, HttpRefusal, HttpStop, Record, Refusal, TransferStop};
 use crate::journey::boot::{Boot, BootResult};
@@ -13,6 +14,8 @@ use crate::types::{Firmware, Timestamp};
 
 /// Files of this size after the script are what a system is made of, such as the image of Windows PE.
 const LARGE: u64 = 16 << 20;
+/// The shortest time from the last file of a loader to the first one of the system.
+const KERNEL_STARTS: Duration = Duration::from_secs(3);
 /// Rounds of the same loader that are a loop.
 const ROUNDS: u16 = 3;
 
@@ -162,10 +165,19 @@ fn touch(boot: &mut Boot, file: &str, site: &Site, at: Timestamp) {
     let step = match e.step {
         _ if is_new => Step::Named,
         // Its initrd loads the rest of the system.
-        Step::Initrd if matches!(role_of(e, file, site), FileRole::Other | FileRole::Answer) => Step::System,
+        Step::Initrd if by_system(e, file, site, at) => Step::System,
         step => step,
     };
     boot.reach(step, at);
+}
+
+/// Whether the system of the initrd loads `file`. A loader may add an answer file to the initrd, which follows at once.
+fn by_system(e: &Evidence, file: &str, site: &Site, at: Timestamp) -> bool {
+    match role_of(e, file, site) {
+        FileRole::Other => true,
+        FileRole::Answer => at.since(e.step_at) > KERNEL_STARTS,
+        _ => false,
+    }
 }
 
 /// The machine has the whole of `file`, whose transfer began at `began`.

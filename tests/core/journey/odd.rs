@@ -498,6 +498,16 @@ const FAILURES: &[(&str, &str, &str, u64, Talk)] = &[
         lab.tftp("debian/linux", 9 << 20, 3000);
         lab.tftp("debian/initrd.gz", 40 << 20, 9000);
     }),
+    (
+        "the initrd has no network, and iPXE adds an answer file to it",
+        SERVER_YAML,
+        "initrd_no_network",
+        60,
+        |lab| {
+            lab.boot_to_initrd();
+            lab.http("preseed.cfg", 900, 0);
+        },
+    ),
     ("the answer file is missing before the system asks", SERVER_YAML, "installer_failed", 5, |lab| {
         lab.boot_to_initrd();
         lab.pass(20_000);

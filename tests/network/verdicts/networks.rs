@@ -126,8 +126,9 @@ fn declined() -> Vec<String> {
             entry: "",
             wanted: certain("address_conflict", "firmware", 5, &["52:54:00:15:02:04", "192.168.77."]),
             act: |machine, place| {
+                let squatter = squatter(place, "52:54:00:15:02:04", &[]);
                 let address = machine.lease(UEFI).yiaddr;
-                let squatter = squatter(place, "52:54:00:15:02:04", &[&address.to_string()]);
+                squatter.ip(&format!("addr add {address}/24 dev eth0")).unwrap();
                 machine.decline(UEFI);
                 seconds(7);
                 drop(squatter);
@@ -139,8 +140,9 @@ fn declined() -> Vec<String> {
             entry: "",
             wanted: Outcome::Checked,
             act: |machine, place| {
+                let squatter = squatter(place, "52:54:00:15:02:05", &[]);
                 let address = machine.lease(SYSTEM).yiaddr;
-                let _squatter = squatter(place, "52:54:00:15:02:05", &[&address.to_string()]);
+                squatter.ip(&format!("addr add {address}/24 dev eth0")).unwrap();
                 machine.decline(SYSTEM);
                 seconds(2);
                 machine.boot_to_initrd();
@@ -445,10 +447,10 @@ fn slow_boot_files() -> Vec<String> {
             entry: "",
             wanted: likely("server_slow", "firmware", 5, &["read a boot file"]),
             act: |machine, place| {
-                machine.lease(BIOS);
                 let slow = place.site.folder.path().join("slow");
                 support::site::until(|| slow.exists(), "the disk is slow");
-                assert_eq!(machine.load("undionly.kpxe", None), Err(Failed::Silent));
+                machine.lease(UEFI);
+                assert_eq!(machine.load("snponly.efi", LARGE_BLOCKS), Err(Failed::Silent));
             },
         },
     ];
