@@ -52,19 +52,9 @@ pub fn line(record: &Record) -> String {
             format!("dropped({interface}){sender} reason={}", reason.name())
         }
         Event::Server { text, .. } => text.clone(),
-        Event::QuestionBlocked { client, port, .. } => format!(
-            "blocked({interface}) {}: its question on UDP port {port} did not reach lanboot, so the firewall of this computer \
-             dropped it: `lanboot doctor` prints the command that opens the port",
-            client_text(record, client)
-        ),
-        Event::ReplyTooLarge { bytes } => format!(
-            "too_large({interface}) {}: the reply of {bytes} bytes does not pass in one piece, and firmware drops fragments",
-            hardware(record)
-        ),
-        Event::AsksByIpv6 => format!(
-            "ipv6({interface}) {}: asks for a router or an address by IPv6, which lanboot does not serve",
-            hardware(record)
-        ),
+        Event::QuestionBlocked { .. } | Event::ReplyTooLarge { .. } | Event::AsksByIpv6 => {
+            captured(record, interface)
+        }
         Event::NoFileForArchitecture { client } => {
             format!(
                 "no_file_for_architecture({interface}) {}: {}",
@@ -79,6 +69,26 @@ pub fn line(record: &Record) -> String {
         Event::TextFailed { problem, .. } => escaped(problem).to_string(),
         Event::OnceEnded { .. } => once_line(record, event),
         _ => file_line::line(record),
+    }
+}
+
+/// The line about a packet that only the capture has seen.
+fn captured(record: &Record, interface: &str) -> String {
+    match &record.event {
+        Event::QuestionBlocked { client, port, .. } => format!(
+            "blocked({interface}) {}: its question on UDP port {port} did not reach lanboot, so the firewall of this computer \
+             dropped it: `lanboot doctor` prints the command that opens the port",
+            client_text(record, client)
+        ),
+        Event::ReplyTooLarge { bytes } => format!(
+            "too_large({interface}) {}: the reply of {bytes} bytes does not pass in one piece, and firmware drops fragments",
+            hardware(record)
+        ),
+        Event::AsksByIpv6 => format!(
+            "ipv6({interface}) {}: asks for a router or an address by IPv6, which lanboot does not serve",
+            hardware(record)
+        ),
+        _ => String::new(),
     }
 }
 

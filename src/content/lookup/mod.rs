@@ -14,11 +14,13 @@ use crate::boot::loader::target::Machine;
 use crate::boot::name::BootName;
 use crate::config::Config;
 use crate::config::changes::NamedMachine;
+use crate::content::file_work::FileWork;
 use crate::content::folders;
 use crate::content::generated::{self, TextRequest};
 use crate::content::log_once::LogOnce;
 use crate::content::machines::{self, KnownMachine, MachineTable, Standing, own_names};
 use crate::content::once::{BootState, DoneReport, SentPart};
+use crate::content::requester::Requester;
 use crate::content::subject::Subject;
 use crate::content::templates::rendering::Rendering;
 use crate::content::templates::{EXTENSION, Templates};
@@ -27,9 +29,6 @@ use crate::images::ipxe::ProgramCache;
 use crate::images::{Catalog, Content, OpenFile};
 use crate::net::snapshot::Now;
 use crate::types::{MacAddr, MachineId};
-
-use crate::content::file_work::FileWork;
-use crate::content::requester::Requester;
 
 /// Everything that clients can request. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -85,7 +84,6 @@ impl Files {
         }
     }
 
-    /// The reads of boot files that are under way.
     pub fn work(&self) -> &FileWork {
         &self.work
     }

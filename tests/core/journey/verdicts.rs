@@ -376,7 +376,7 @@ fn secure_boot_refused_of_an_unsigned_loader_that_is_silent() {
     lab.assert_stuck(5000, "secure_boot_refused");
 }
 
-/// An unsigned iPXE is loaded, and nothing is heard of it by DHCP. Returns its verdict.
+/// An iPXE is loaded, and sends nothing by DHCP. Returns the verdict of its boot.
 fn after_loading_ipxe(signed_by: &[&str], act: impl FnOnce(&mut Lab)) -> Option<&'static str> {
     let mut lab = Lab::server();
     lab.ipxe_efi(signed_by);

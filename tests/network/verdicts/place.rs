@@ -27,6 +27,11 @@ const LONGEST_WORK: Duration = Duration::from_secs(3);
 /// The number of times that a story is played on a computer that is too busy for it.
 const TRIES: u32 = 3;
 
+/// The time in which a machine that seemed to be stuck goes on: the longest pause of firmware, and five seconds.
+const GOES_ON: Duration = Duration::from_secs(40);
+/// A machine that is silent for longer may get a verdict.
+const SILENCE_MS: i64 = 5000;
+
 /// In [`Wanted::newer`]: the machine's first boot.
 const OLDEST: usize = usize::MAX;
 
@@ -259,19 +264,26 @@ impl Place {
 
     /// Waits for the outcome of a boot that has come to its end.
     fn wait_for(&self, mac: MacAddr, wanted: &Outcome) -> Result<(), String> {
-        self.wait_until(mac, wanted, Instant::now() + LONGEST)
+        self.wait_until(mac, wanted, Instant::now() + LONGEST, false)
     }
 
-    /// Waits for the outcome of a boot that begins now.
+    /// Waits for the outcome of a boot of real firmware that begins now. On a busy computer its virtual machine may be
+    /// silent for longer than firmware is. A verdict about that silence is right if it is withdrawn.
     pub fn wait_for_boot(&self, mac: MacAddr, wanted: &Outcome) -> Result<(), String> {
-        self.wait_until(mac, wanted, Instant::now() + BOOT_LIMIT)
+        self.wait_until(mac, wanted, Instant::now() + BOOT_LIMIT, true)
     }
 
-    fn wait_until(&self, mac: MacAddr, wanted: &Outcome, end: Instant) -> Result<(), String> {
+    fn wait_until(&self, mac: MacAddr, wanted: &Outcome, end: Instant, is_real: bool) -> Result<(), String> {
+        let mut wrong_since: Option<Instant> = None;
         loop {
             let details = self.why(mac);
-            match check(&details, wanted) {
+            match check(&details, wanted, is_real) {
                 Verdict::Right => return Ok(()),
+                Verdict::Wrong(_)
+                    if is_real && wrong_since.get_or_insert_with(Instant::now).elapsed() < GOES_ON =>
+                {
+                    sleep(Duration::from_secs(1));
+                }
                 Verdict::Wrong(why) => return Err(why),
                 Verdict::NotYet if Instant::now() > end => return Err("it got no verdict".to_owned()),
                 Verdict::NotYet => sleep(Duration::from_secs(1)),
@@ -295,12 +307,12 @@ enum Verdict {
     Wrong(String),
 }
 
-fn check(details: &Value, outcome: &Outcome) -> Verdict {
+fn check(details: &Value, outcome: &Outcome, is_real: bool) -> Verdict {
     match outcome {
         Outcome::Checked => Verdict::Right,
         Outcome::Boots => {
             let boot = &details["boots"][0];
-            match (verdicts_of(boot).first(), boot["result"] == "booted") {
+            match (verdicts_of(boot, is_real).first(), boot["result"] == "booted") {
                 (Some(given), _) => Verdict::Wrong(format!("it is fine, and got {given}")),
                 (None, true) => Verdict::Right,
                 (None, false) => Verdict::NotYet,
@@ -313,20 +325,36 @@ fn check(details: &Value, outcome: &Outcome) -> Verdict {
             let boot = boot.unwrap_or(&Value::Null);
             match &boot["verdict"] {
                 Value::Null => Verdict::NotYet,
-                verdict => check_verdict(boot, verdict, wanted).map_or(Verdict::Right, Verdict::Wrong),
+                verdict => {
+                    check_verdict(boot, verdict, wanted, is_real).map_or(Verdict::Right, Verdict::Wrong)
+                }
             }
         }
     }
 }
 
-/// The verdicts of a boot, also those that were withdrawn.
-fn verdicts_of(boot: &Value) -> Vec<&str> {
-    let events = boot["events"].as_array().into_iter().flatten();
-    events.filter(|event| event["event"] == "stuck").filter_map(|event| event["reason"].as_str()).collect()
+/// The verdicts of a boot, also those that were withdrawn. Left out are those about a silence of a real machine that was
+/// longer than any limit of firmware's exchanges.
+fn verdicts_of(boot: &Value, is_real: bool) -> Vec<&str> {
+    let events = boot["events"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let given = events.iter().enumerate().filter(|(_, event)| event["event"] == "stuck");
+    let given = given.filter(|(place, _)| !(is_real && went_on_after_silence(events, *place)));
+    given.filter_map(|(_, event)| event["reason"].as_str()).collect()
+}
+
+/// Whether the verdict at `place` was withdrawn, by the first event of the machine after a silence.
+fn went_on_after_silence(events: &[Value], place: usize) -> bool {
+    let is_packet = |event: &&Value| event["event"] != "stuck" && event["event"] != "goes_on";
+    let before = events[..place].iter().rfind(is_packet);
+    let after = events[place..].iter().find(is_packet);
+    let at = |event: Option<&Value>| event.and_then(|event| milliseconds(&event["at"]));
+    let is_withdrawn = events[place..].iter().any(|event| event["event"] == "goes_on");
+    let silence = at(after).zip(at(before)).map(|(after, before)| after - before);
+    is_withdrawn && silence.is_some_and(|silence| silence > SILENCE_MS)
 }
 
 /// Describes the fault of a verdict; `None` if it is right.
-fn check_verdict(boot: &Value, verdict: &Value, wanted: &Wanted) -> Option<String> {
+fn check_verdict(boot: &Value, verdict: &Value, wanted: &Wanted, is_real: bool) -> Option<String> {
     if verdict["id"] != wanted.id {
         return Some(format!("it got {}, wanted {}", verdict["id"], wanted.id));
     }
@@ -340,7 +368,7 @@ fn check_verdict(boot: &Value, verdict: &Value, wanted: &Wanted) -> Option<Strin
     if let Some(word) = wanted.words.iter().find(|word| !text.contains(**word)) {
         return Some(format!("{word:?} is not in {text}"));
     }
-    if let Some(other) = verdicts_of(boot).iter().find(|id| **id != wanted.id) {
+    if let Some(other) = verdicts_of(boot, is_real).iter().find(|id| **id != wanted.id) {
         return Some(format!("it got {other} before"));
     }
     let events = boot["events"].as_array()?;
