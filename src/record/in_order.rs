@@ -1,7 +1,7 @@
 //! Puts the records of several threads in the order of their times, for readers that draw conclusions from the order. The
 //! journeys use it.
 
-use super::SharedRecord;
+use crate::record::subscriber::SharedRecord;
 use crate::types::Timestamp;
 
 /// Records that wait, because an older one may still come: a thread states when something happened, and records it a moment

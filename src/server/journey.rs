@@ -145,7 +145,7 @@ pub async fn follow(api: &Api, records: &Subscriber, kept: Option<oneshot::Recei
             }
         }
         let until = api.recorder.now().before(SETTLED);
-        // What is lost comes after all that is here.
+        // Lost records are newer than all that are here.
         let in_order = waiting.take(if batch.lost > 0 { Timestamp(u64::MAX) } else { until });
         let (changes, ended) = {
             let mut journeys = api.journeys.lock();
