@@ -19,7 +19,7 @@
 //! | [`config`] | config.yaml as written, then as meant | types, wire, boot, dhcp, lease, tftp |
 //! | [`import`] | other servers' configurations → config.yaml | types, wire, config |
 //! | [`store`] | durable leases and boots | types, event, lease, journey, dhcp, config |
-//! | [`images`] | the files of boot-images/ | types, event, boot |
+//! | [`images`] | the files of boot-images/ | types, event, wire, boot |
 //! | [`net`] | Linux plumbing without policy: interfaces and sockets | types, wire, boot, dhcp, capture, config |
 //! | [`record`] | events → log lines, counters and subscribers | types, event, store |
 //! | [`content`] | what a client gets for a file name | types, event, wire, lease, boot, dhcp, http, config, store, images, net, record |

@@ -2,6 +2,8 @@
 //! the content of files. The servers and the commands use it. No lookup ever leaves the folder.
 
 pub mod add;
+pub mod build;
+pub mod builds;
 pub mod catalog;
 pub mod content;
 pub mod file_cache;

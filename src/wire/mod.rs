@@ -13,6 +13,7 @@
 )]
 
 pub mod arp;
+pub mod cpio;
 pub mod dhcp;
 pub mod frame;
 pub mod icmp;

@@ -3,6 +3,7 @@
 
 mod api;
 mod ask_server;
+mod builds;
 mod changes;
 mod check;
 mod cli;

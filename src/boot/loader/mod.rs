@@ -6,5 +6,6 @@
 pub mod escape;
 pub mod facts;
 pub mod installer;
+pub mod root;
 pub mod script;
 pub mod target;

@@ -1,4 +1,4 @@
-//! The arguments of `images add`.
+//! The arguments of `images add`, `images build` and `images remove`.
 
 use std::path::PathBuf;
 
@@ -25,6 +25,28 @@ pub struct AddArguments {
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     pub(super) sha256: Option<String>,
     /// Replace files that lanboot did not add, or that were changed since
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+/// Arguments of `images build`.
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    /// Name of the image: letters, digits, `-`, `_` and `.`
+    #[arg(value_name = "NAME")]
+    pub(super) name: String,
+    /// The root file system: its folder, a tar archive of it, or - for a tar archive on standard input
+    #[arg(long, value_name = "DIR|TAR|-")]
+    pub(super) from: PathBuf,
+}
+
+/// Arguments of `images remove`.
+#[derive(Debug, Args)]
+pub struct RemoveArguments {
+    /// A build as `images list` names it, or the name of an image for all of its builds
+    #[arg(value_name = "NAME[@BUILD]")]
+    pub(super) name: String,
+    /// Also remove builds that a target uses
     #[arg(long)]
     pub(super) force: bool,
 }

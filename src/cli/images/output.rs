@@ -1,6 +1,7 @@
 //! The output of the commands about images: tables, JSON and failures.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use serde::Serialize;
 
@@ -72,9 +73,28 @@ pub(super) fn bytes(count: u64) -> String {
     if unit == "B" { format!("{count} B") } else { format!("{shown:.1} {unit}") }
 }
 
+/// Time since `time` (RFC 3339) in its largest unit: `3 d`. `None` if that is no time.
+pub(super) fn age(time: &str) -> Option<String> {
+    let then = humantime::parse_rfc3339(time).ok()?;
+    let seconds = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min")];
+    let unit = units.into_iter().find(|(size, _)| seconds >= *size);
+    Some(unit.map_or_else(|| format!("{seconds} s"), |(size, name)| format!("{} {name}", seconds / size)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_have_one_unit() {
+        let ago = |seconds| {
+            let then = SystemTime::now() - std::time::Duration::from_secs(seconds);
+            age(&humantime::format_rfc3339_seconds(then).to_string()).unwrap()
+        };
+        assert_eq!([ago(150), ago(3601), ago(200_000)], ["2 min", "1 h", "2 d"]);
+        assert_eq!((age("2999-01-01T00:00:00Z").as_deref(), age("yesterday")), (Some("0 s"), None));
+    }
 
     #[test]
     fn tables_align() {

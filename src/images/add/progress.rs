@@ -52,8 +52,9 @@ impl Progress {
         Progress { bar, line: RefCell::new(line), start: Instant::now() }
     }
 
-    /// Shows the line at once: the network may be slow.
-    fn with_line_now(self) -> Progress {
+    /// Shows the line at once: the work may take long.
+    #[must_use]
+    pub fn with_line_now(self) -> Progress {
         self.show_line();
         self
     }
