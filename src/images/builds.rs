@@ -67,7 +67,8 @@ pub fn remove(images: &Path, builds: &[&Build], others: &[&Build]) -> Result<(),
             Some(next) => point_to(images, &next.image, &next.name)?,
             None => {
                 let link = images.join(&newest.image);
-                fs::remove_file(&link).map_err(|error| format!("cannot remove {}: {error}", link.display()))?;
+                fs::remove_file(&link)
+                    .map_err(|error| format!("cannot remove {}: {error}", link.display()))?;
             }
         }
     }
@@ -92,7 +93,11 @@ fn read_description(path: &Path) -> Result<RootImage, String> {
 /// Size in bytes of the files in a folder.
 fn size_of(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten();
-    entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file).map(|meta| meta.len()).sum()
+    entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|meta| meta.len())
+        .sum()
 }
 
 #[cfg(test)]

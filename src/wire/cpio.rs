@@ -98,10 +98,7 @@ pub fn decode(header: &[u8; HEADER_SIZE]) -> Option<(Entry, usize)> {
     let [inode, mode, uid, gid, links, mtime, size, _, _, major, minor, name_size, _] = fields;
     let name_size = usize::try_from(name_size).ok().filter(|size| (1..=MAX_NAME).contains(size))?;
     let name = Vec::new();
-    Some((
-        Entry { name, inode, mode, uid, gid, links, mtime, size, device: (major, minor) },
-        name_size,
-    ))
+    Some((Entry { name, inode, mode, uid, gid, links, mtime, size, device: (major, minor) }, name_size))
 }
 
 #[cfg(test)]

@@ -195,7 +195,10 @@ fn check_system(images: &Path) -> String {
     let description: serde_json::Value =
         serde_json::from_slice(&served(images, "compute/image.json").unwrap()).unwrap();
     let of = |key: &str| description[key].clone();
-    assert_eq!((of("kind"), of("arch"), of("kernel")), ("live-boot".into(), "x64".into(), "6.1.0-10-test".into()));
+    assert_eq!(
+        (of("kind"), of("arch"), of("kernel")),
+        ("live-boot".into(), "x64".into(), "6.1.0-10-test".into())
+    );
     assert_eq!((of("ram_mib"), of("signer")), (320.into(), serde_json::Value::Null));
     let files = ["grubx64.efi", "initrd", "root.squashfs", "shimx64.efi", "vmlinuz"];
     let sums = description["sha256"].as_object().unwrap();
@@ -231,7 +234,8 @@ fn a_folder_becomes_a_build() {
     assert_eq!(code, 0, "{err}");
     let build = check_system(&images);
     assert!(out.contains(&build) && out.contains("fetched by live-boot"), "{out}");
-    let listed = Command::new("unsquashfs").arg("-l").arg(images.join("compute/root.squashfs")).output().unwrap();
+    let listed =
+        Command::new("unsquashfs").arg("-l").arg(images.join("compute/root.squashfs")).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("/proc") && !listed.contains("cmdline"), "{listed}");
 }
@@ -250,7 +254,8 @@ fn archives_become_builds_however_they_are_packed() {
         fs::write(&path, &bytes).unwrap();
         assert_eq!(self::images(&lab, &["remove", &build]).2, 0);
         assert_eq!(names(&images), [""; 0]);
-        let (out, err, code) = self::images(&lab, &["build", "compute", "--from", path.to_str().unwrap(), "--json"]);
+        let (out, err, code) =
+            self::images(&lab, &["build", "compute", "--from", path.to_str().unwrap(), "--json"]);
         assert_eq!(code, 0, "{form}: {err}");
         let view: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(view["build"], check_system(&images));
@@ -276,9 +281,17 @@ fn systems_that_cannot_boot_are_refused_and_leave_nothing() {
         ("nothing", Vec::new(), "it is empty"),
         ("no archive", vec![b'x'; 5000], "no tar archive"),
         ("a short text", b"<!DOCTYPE html>".to_vec(), "no tar archive"),
-        ("no kernel", without(&["boot/vmlinuz-6.1.0-9-test", "boot/vmlinuz-6.1.0-10-test"]), "linux-image-amd64"),
+        (
+            "no kernel",
+            without(&["boot/vmlinuz-6.1.0-9-test", "boot/vmlinuz-6.1.0-10-test"]),
+            "linux-image-amd64",
+        ),
         ("no initrd", without(&["boot/initrd.img-6.1.0-10-test"]), "update-initramfs -c -k 6.1.0-10-test"),
-        ("no network root", with("boot/initrd.img-6.1.0-10-test", initrd(&["scripts/functions"])), "install live-boot"),
+        (
+            "no network root",
+            with("boot/initrd.img-6.1.0-10-test", initrd(&["scripts/functions"])),
+            "install live-boot",
+        ),
         ("a damaged initrd", with("boot/initrd.img-6.1.0-10-test", b"text".to_vec()), "no cpio archive"),
         ("no real kernel", with("boot/vmlinuz-6.1.0-10-test", b"text".to_vec()), "no Linux kernel"),
         ("cut off in a file", whole[..1500].to_vec(), "cut off"),
@@ -314,8 +327,16 @@ fn hostile_archives_write_nothing_outside() {
         ("a way out", file("../../out", b"x"), "leads outside"),
         ("a way out behind a folder", file("boot/../../out", b"x"), "leads outside"),
         ("a hard link out", entry("x", b'1', "../../etc/passwd"), "leads outside"),
-        ("a long name", Raw { name: "././@LongLink", kind: b'L', link: "", content: &long, size: None }, "attributes"),
-        ("a file of 2^62 bytes", Raw { name: "x", kind: b'0', link: "", content: b"", size: Some(1 << 62) }, "cut off"),
+        (
+            "a long name",
+            Raw { name: "././@LongLink", kind: b'L', link: "", content: &long, size: None },
+            "attributes",
+        ),
+        (
+            "a file of 2^62 bytes",
+            Raw { name: "x", kind: b'0', link: "", content: b"", size: Some(1 << 62) },
+            "cut off",
+        ),
         (
             "a name of 2^62 bytes",
             Raw { name: "x", kind: b'L', link: "", content: b"", size: Some(1 << 62) },
@@ -469,7 +490,8 @@ fn an_ordinary_user_builds_from_an_archive() {
     let (_, err, code) = build();
     assert_eq!(code, 0, "{err}");
     check_system(&images);
-    let listed = Command::new("unsquashfs").arg("-lln").arg(images.join("compute/root.squashfs")).output().unwrap();
+    let listed =
+        Command::new("unsquashfs").arg("-lln").arg(images.join("compute/root.squashfs")).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
     let owners = listed.lines().filter(|line| line.contains("squashfs-root"));
     assert!(owners.clone().count() > 5 && owners.into_iter().all(|line| line.contains(" 0/0 ")), "{listed}");
@@ -495,7 +517,10 @@ fn builds_are_listed_and_removed() {
     let rows: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
     let found: Vec<_> = rows.iter().filter(|row| row["build"].is_string()).collect();
     assert_eq!(found.len(), 3);
-    assert_eq!((&found[2]["newest"], &found[2]["ram_mib"], &found[0]["newest"]), (&true.into(), &320.into(), &false.into()));
+    assert_eq!(
+        (&found[2]["newest"], &found[2]["ram_mib"], &found[0]["newest"]),
+        (&true.into(), &320.into(), &false.into())
+    );
 
     let mut text = lab.config();
     text.push_str("targets:\n  node: {kernel: compute/vmlinuz, initrd: compute/initrd}\n");

@@ -35,9 +35,7 @@ impl RootKind {
         let needed = match self {
             RootKind::LiveBoot => root.saturating_add(304),
             // dracut stores the root in a file system that takes at most half of the memory, next to its initrd.
-            RootKind::Dracut => {
-                root.saturating_add(560).max(root.saturating_add(initrd).saturating_mul(2))
-            }
+            RootKind::Dracut => root.saturating_add(560).max(root.saturating_add(initrd).saturating_mul(2)),
             // The kernel unpacks into a file system that takes at most half of the memory.
             RootKind::Single => initrd.saturating_mul(5).div_ceil(2).saturating_add(48),
         };

@@ -56,6 +56,8 @@ fn input(from: &Path) -> Result<Input, Failure> {
         }
         return Ok(Input::Stdin);
     }
-    let meta = from.metadata().map_err(|error| Failure::Message(format!("cannot read {}: {error}", from.display())))?;
+    let meta = from
+        .metadata()
+        .map_err(|error| Failure::Message(format!("cannot read {}: {error}", from.display())))?;
     Ok(if meta.is_dir() { Input::Folder(from.to_owned()) } else { Input::Archive(from.to_owned()) })
 }

@@ -78,14 +78,14 @@ pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
     let builds: Vec<BuildView> = builds::all(root)?.iter().map(|build| build_view(config, build)).collect();
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
-        let rows: Vec<Row<'_>> =
-            views.iter().map(Row::File).chain(builds.iter().map(Row::Build)).collect();
+        let rows: Vec<Row<'_>> = views.iter().map(Row::File).chain(builds.iter().map(Row::Build)).collect();
         write_json(&rows, &mut out)?;
         return Ok(out.flush()?);
     }
     // The files of a build are one row of the second table.
     let folder_of = |file: &str| file.split_once('/').map(|(folder, _)| folder.to_owned());
-    let is_of_build = |view: &&View| folder_of(&view.file).is_some_and(|folder| builds::image_of(&folder).is_some());
+    let is_of_build =
+        |view: &&View| folder_of(&view.file).is_some_and(|folder| builds::image_of(&folder).is_some());
     let rows: Vec<[String; 7]> = views.iter().filter(|view| !is_of_build(view)).map(cells).collect();
     if rows.is_empty() && builds.is_empty() {
         writeln!(out, "no files in {}: lanboot images add ipxe", root.display())?;
@@ -121,7 +121,8 @@ fn build_view(config: &Config, build: &builds::Build) -> BuildView {
 }
 
 fn build_cells(view: &BuildView) -> [String; 7] {
-    let or_dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+    let or_dash =
+        |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
     let kind = if view.problem.is_some() { "image.json is damaged" } else { view.kind.unwrap_or("-") };
     let newest = if view.newest { " (newest)" } else { "" };
     [

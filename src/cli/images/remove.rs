@@ -34,8 +34,7 @@ pub(super) fn run(config: &Config, arguments: &RemoveArguments, json: bool) -> R
             in_use.join("; ")
         )));
     }
-    let others: Vec<&Build> =
-        all.iter().filter(|build| build.image == image && !is_named(build)).collect();
+    let others: Vec<&Build> = all.iter().filter(|build| build.image == image && !is_named(build)).collect();
     builds::remove(root, &named, &others)?;
     let mut out = io::stdout().lock();
     if json {
@@ -65,7 +64,8 @@ pub(super) fn targets_using(config: &Config, build: &Build) -> Vec<String> {
         let folder = local_path(file, served).and_then(|path| path.trim_start_matches('/').split_once('/'));
         folder.is_some_and(|(folder, _)| folder == build.name || build.is_newest && folder == build.image)
     };
-    let uses_any = |target: &&Target| std::iter::once(&target.kernel).chain(&target.initrd).any(|file| uses(file));
+    let uses_any =
+        |target: &&Target| std::iter::once(&target.kernel).chain(&target.initrd).any(|file| uses(file));
     config.targets.list.iter().filter(uses_any).map(|target| target.name.to_string()).collect()
 }
 
@@ -75,6 +75,7 @@ fn unknown(root: &Path, name: &str, all: &[Build]) -> String {
         known = all.iter().map(|build| build.image.as_str()).collect();
         known.dedup();
     }
-    let known = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+    let known =
+        if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
     format!("no build {name} in {}: {known}. Other files are removed with rm", root.display())
 }

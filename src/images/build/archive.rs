@@ -149,13 +149,16 @@ impl<R: Read> Archive<R> {
         let size = if has_data { size } else { 0 };
         self.begin_data(size);
         let path = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let mut link =
-            extensions.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
+        let mut link = extensions
+            .link
+            .or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned))
+            .unwrap_or_default();
         if kind == Kind::HardLink {
             link = relative_path(&link)?;
         }
         let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-        let id = |own: Option<u64>, other: io::Result<u64>| own.map_or(other, Ok).map(number).map_err(damaged);
+        let id =
+            |own: Option<u64>, other: io::Result<u64>| own.map_or(other, Ok).map(number).map_err(damaged);
         let device = |number: io::Result<Option<u32>>| number.ok().flatten().unwrap_or(0);
         Ok(Entry {
             path: relative_path(&path)?,
@@ -259,7 +262,8 @@ impl Extensions {
 
 /// The components of a path without `.` and a leading slash.
 fn relative_path(path: &[u8]) -> Result<Vec<u8>, String> {
-    let shown = || crate::types::Escaped(path.get(..MAX_PATH.min(path.len())).unwrap_or_default()).to_string();
+    let shown =
+        || crate::types::Escaped(path.get(..MAX_PATH.min(path.len())).unwrap_or_default()).to_string();
     if path.len() > MAX_PATH {
         return Err(format!("it has a name of {} bytes: {} …", path.len(), shown()));
     }
@@ -276,7 +280,10 @@ fn relative_path(path: &[u8]) -> Result<Vec<u8>, String> {
 
 /// Whether the checksum of the header is right: the sum of its bytes, of which those of the checksum count as blanks.
 fn has_right_sum(block: &[u8; BLOCK], header: &Header) -> bool {
-    let sum = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) });
+    let sum = block
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) });
     header.cksum().is_ok_and(|expected| expected == sum.sum::<u32>())
 }
 

@@ -40,7 +40,8 @@ pub(super) fn role(path: &[u8]) -> Option<Role> {
     let Some(name) = path.strip_prefix("boot/") else {
         return LOADERS.iter().find(|(from, _)| *from == path).map(|(_, name)| Role::Loader(name));
     };
-    let is_copy = [".old", ".bak", ".dpkg-tmp", ".dpkg-new", ".dpkg-bak"].iter().any(|end| name.ends_with(end));
+    let is_copy =
+        [".old", ".bak", ".dpkg-tmp", ".dpkg-new", ".dpkg-bak"].iter().any(|end| name.ends_with(end));
     if name.contains('/') || is_copy {
         return None;
     }
@@ -51,7 +52,13 @@ pub(super) fn role(path: &[u8]) -> Option<Role> {
     };
     let kernel = version("vmlinuz", "").or_else(|| version("vmlinux", ""));
     let initrd = || {
-        let forms = [("initrd.img", ""), ("initramfs", ".img"), ("initrd", ".img"), ("initrd", ""), ("initramfs", "")];
+        let forms = [
+            ("initrd.img", ""),
+            ("initramfs", ".img"),
+            ("initrd", ".img"),
+            ("initrd", ""),
+            ("initramfs", ""),
+        ];
         forms.iter().find_map(|(start, end)| version(start, end))
     };
     kernel.map(Role::Kernel).or_else(|| initrd().map(Role::Initrd))

@@ -67,7 +67,8 @@ fn scan<R: Read>(input: &mut Peek<R>, seen: &mut Seen, is_unpacked: bool) -> Res
             continue;
         }
         let compression = recognise(magic).filter(|_| !is_unpacked);
-        let compression = compression.ok_or("it is no cpio archive, and packed in no way that lanboot knows")?;
+        let compression =
+            compression.ok_or("it is no cpio archive, and packed in no way that lanboot knows")?;
         let unpacked = unpack(compression, Extent::OneStream, input).map_err(unreadable)?;
         scan(&mut Peek::new(unpacked), seen, true)?;
     }
@@ -90,7 +91,8 @@ fn read_archive<R: Read>(input: &mut Peek<R>, seen: &mut Seen) -> Result<(), Str
     loop {
         let mut header = [0; cpio::HEADER_SIZE];
         input.read_exact(&mut header).map_err(unreadable)?;
-        let (entry, name_size) = cpio::decode(&header).ok_or("it is damaged: the header of a file is wrong")?;
+        let (entry, name_size) =
+            cpio::decode(&header).ok_or("it is damaged: the header of a file is wrong")?;
         let mut name = vec![0; name_size];
         input.read_exact(&mut name).map_err(unreadable)?;
         name.pop();
@@ -134,11 +136,13 @@ impl Seen {
     /// dracut's module livenet installs `livenetroot` and `parse-livenet.sh` (`modules.d/90livenet/module-setup.sh`).
     fn note(&mut self, name: &str) {
         let in_lib = name.strip_prefix("usr/").unwrap_or(name);
-        self.has_live_boot |= name == "scripts/live" || in_lib.starts_with("lib/live/boot/") || in_lib == "lib/live/boot";
+        self.has_live_boot |=
+            name == "scripts/live" || in_lib.starts_with("lib/live/boot/") || in_lib == "lib/live/boot";
         self.has_scripts |= matches!(name, "scripts/functions" | "scripts/local" | "scripts/init-top");
         self.is_dracut |= in_lib.starts_with("lib/dracut") || in_lib.starts_with("lib/dracut-");
         let last = name.rsplit('/').next().unwrap_or(name);
-        self.has_livenet |= last.ends_with("parse-livenet.sh") || last.trim_end_matches(".sh") == "livenetroot";
+        self.has_livenet |=
+            last.ends_with("parse-livenet.sh") || last.trim_end_matches(".sh") == "livenetroot";
     }
 
     fn kind(&self) -> Result<RootKind, String> {
@@ -158,7 +162,9 @@ impl Seen {
             return if modules.is_empty() || modules.lines().any(|line| can_fetch(line.trim())) {
                 Ok(RootKind::Dracut)
             } else {
-                Err(format!("it has dracut's livenet, but neither network-legacy nor network-manager: {DRACUT}"))
+                Err(format!(
+                    "it has dracut's livenet, but neither network-legacy nor network-manager: {DRACUT}"
+                ))
             };
         }
         Err(if self.is_dracut {
@@ -243,7 +249,8 @@ mod tests {
     }
 
     fn xz(bytes: &[u8]) -> Vec<u8> {
-        let mut writer = lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).unwrap();
+        let mut writer =
+            lzma_rust2::XzWriter::new(Vec::new(), lzma_rust2::XzOptions::with_preset(0)).unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }

@@ -62,7 +62,9 @@ impl Cleanup {
         }
         if let Some(folder) = &leftovers.folder {
             // The build may be adding a file at this moment.
-            while fs::remove_dir_all(folder).is_err_and(|error| error.kind() == std::io::ErrorKind::DirectoryNotEmpty) {}
+            while fs::remove_dir_all(folder)
+                .is_err_and(|error| error.kind() == std::io::ErrorKind::DirectoryNotEmpty)
+            {}
         }
         std::mem::forget(leftovers);
     }

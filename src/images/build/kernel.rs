@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn processor_and_version_are_read_from_the_header() {
-        let expected = KernelFacts { arch: "x64".into(), version: Some("6.1.0-9-amd64".into()), signer: None };
+        let expected =
+            KernelFacts { arch: "x64".into(), version: Some("6.1.0-9-amd64".into()), signer: None };
         assert_eq!(facts(&bzimage()), Some(expected.clone()));
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         packed.write_all(&bzimage()).unwrap();
@@ -108,12 +109,15 @@ mod tests {
         arm[0x38..0x3c].copy_from_slice(b"ARM\x64");
         assert_eq!(facts(&arm).unwrap().arch, "arm64");
         for other in [&b""[..], b"text", &[0; 4096], b"\x1f\x8b"] {
-            assert!(inspect(&{
-                let mut file = tempfile::tempfile().unwrap();
-                file.write_all(other).unwrap();
-                file
-            })
-            .is_ok_and(|found| found.is_none()) || other.starts_with(b"\x1f"));
+            assert!(
+                inspect(&{
+                    let mut file = tempfile::tempfile().unwrap();
+                    file.write_all(other).unwrap();
+                    file
+                })
+                .is_ok_and(|found| found.is_none())
+                    || other.starts_with(b"\x1f")
+            );
         }
     }
 }

@@ -65,7 +65,8 @@ pub fn build(images: &Path, image: &str, input: &Input, cleanup: &Cleanup) -> Re
     let (chosen, mut files) = match input {
         Input::Folder(folder) => from_folder(folder, images, &work, cleanup)?,
         Input::Archive(path) => {
-            let file = File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let file =
+                File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             let size = file.metadata().map(|meta| meta.len()).unwrap_or(0);
             let progress = Progress::of_bytes(&format!("packing {}", path.display()), size).with_line_now();
             let done = from_archive(file, &progress, &work, cleanup);
@@ -79,9 +80,11 @@ pub fn build(images: &Path, image: &str, input: &Input, cleanup: &Cleanup) -> Re
     };
     let facts = inspect(&work, chosen)?;
     files.extend([KERNEL, INITRD, ROOT].map(str::to_owned));
-    let root_bytes = fs::metadata(work.file(ROOT)).map_err(|error| format!("cannot read {ROOT}: {error}"))?.len();
+    let root_bytes =
+        fs::metadata(work.file(ROOT)).map_err(|error| format!("cannot read {ROOT}: {error}"))?.len();
     let _progress = Progress::of_unknown("writing the build to the disk");
-    let sha256 = files.into_iter().map(|name| work.seal(&name).map(|sum| (name, sum))).collect::<Result<_, _>>()?;
+    let sha256 =
+        files.into_iter().map(|name| work.seal(&name).map(|sum| (name, sum))).collect::<Result<_, _>>()?;
     let built = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
     // 2026-11-29T10:00:00Z becomes 20261129T100000.
     let time: String = built.chars().filter(|c| c.is_ascii_digit() || *c == 'T').collect();
@@ -135,7 +138,9 @@ fn from_folder(folder: &Path, images: &Path, work: &WorkFolder, cleanup: &Cleanu
         let file = match root.look_up(&path, flags) {
             Ok(file) => File::from(file),
             Err(nix::errno::Errno::EACCES | nix::errno::Errno::EPERM) => {
-                return Err(format!("cannot read {shown}/{path}: run this as root, or build from a tar archive"));
+                return Err(format!(
+                    "cannot read {shown}/{path}: run this as root, or build from a tar archive"
+                ));
             }
             Err(_) => continue,
         };
@@ -154,15 +159,19 @@ fn from_folder(folder: &Path, images: &Path, work: &WorkFolder, cleanup: &Cleanu
 }
 
 /// Reads a tar archive once: `mksquashfs` packs it, and the boot files are copied meanwhile.
-fn from_archive(input: impl Read, progress: &Progress, work: &WorkFolder, cleanup: &Cleanup) -> Result<Copied, String> {
+fn from_archive(
+    input: impl Read,
+    progress: &Progress,
+    work: &WorkFolder,
+    cleanup: &Cleanup,
+) -> Result<Copied, String> {
     let unreadable = |error: io::Error| format!("it cannot be read: {error}");
     let mut input = Peek::new(input);
     let compression = recognise(input.magic().map_err(unreadable)?);
     let unpacked: Box<dyn Read + '_> = match compression {
         None => Box::new(input),
-        Some(compression) => {
-            unpack(compression, Extent::Whole, &mut input).map_err(|error| format!("it cannot be unpacked: {error}"))?
-        }
+        Some(compression) => unpack(compression, Extent::Whole, &mut input)
+            .map_err(|error| format!("it cannot be unpacked: {error}"))?,
     };
     let (packing, program) = Mksquashfs::of_archive(&work.file(ROOT), cleanup)?;
     let mut archive = Archive::new(Tee { input: unpacked, program, progress, is_closed: false });
@@ -266,7 +275,8 @@ fn inspect_early(work: &WorkFolder, chosen: Option<&Chosen<String>>) -> Result<F
          linux-image-arm64)",
     )?;
     let name = if chosen.version.is_empty() { String::new() } else { format!("-{}", chosen.version) };
-    let open = |file: &str| File::open(work.file(file)).map_err(|error| format!("cannot read {file}: {error}"));
+    let open =
+        |file: &str| File::open(work.file(file)).map_err(|error| format!("cannot read {file}: {error}"));
     let kernel = kernel::inspect(&open(KERNEL)?).map_err(|error| format!("cannot read {KERNEL}: {error}"))?;
     let kernel = kernel.ok_or_else(|| format!("its file /boot/vmlinuz{name} is no Linux kernel"))?;
     if chosen.initrd.is_none() {
@@ -276,7 +286,8 @@ fn inspect_early(work: &WorkFolder, chosen: Option<&Chosen<String>>) -> Result<F
              -k {version}`, after `apt-get install live-boot live-boot-initramfs-tools`)"
         ));
     }
-    let initrd = initrd::inspect(&open(INITRD)?).map_err(|why| format!("its initrd for /boot/vmlinuz{name}: {why}"))?;
+    let initrd = initrd::inspect(&open(INITRD)?)
+        .map_err(|why| format!("its initrd for /boot/vmlinuz{name}: {why}"))?;
     let in_header = || kernel.version.clone().unwrap_or_else(|| "unknown".to_owned());
     let version = if chosen.version.is_empty() { in_header() } else { chosen.version.clone() };
     Ok(Facts { version, kernel, initrd })

@@ -46,9 +46,11 @@ impl Mksquashfs {
 
     fn start(mut command: Command, cleanup: &Cleanup) -> Result<Mksquashfs, String> {
         let mut child = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => "mksquashfs is not installed, which packs the root file system: `apt-get install \
+            ErrorKind::NotFound => {
+                "mksquashfs is not installed, which packs the root file system: `apt-get install \
                                     squashfs-tools`"
-                .to_owned(),
+                    .to_owned()
+            }
             _ => format!("cannot run mksquashfs: {error}"),
         })?;
         cleanup.add_child(child.id());

@@ -19,8 +19,12 @@ pub(super) fn compare(a: &str, b: &str) -> Ordering {
 fn compare_text(a: &mut &[u8], b: &mut &[u8]) -> Ordering {
     let (x, y) = (take(a, |byte| !byte.is_ascii_digit()), take(b, |byte| !byte.is_ascii_digit()));
     // A tilde comes before the end, and the end before everything else.
-    let weight = |byte: Option<&u8>| byte.map_or(1, |byte| if *byte == b'~' { 0 } else { u16::from(*byte) + 2 });
-    (0..=x.len().max(y.len())).map(|i| weight(x.get(i)).cmp(&weight(y.get(i)))).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+    let weight =
+        |byte: Option<&u8>| byte.map_or(1, |byte| if *byte == b'~' { 0 } else { u16::from(*byte) + 2 });
+    (0..=x.len().max(y.len()))
+        .map(|i| weight(x.get(i)).cmp(&weight(y.get(i))))
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
 }
 
 /// Compares and removes the digits at the beginning by their value.

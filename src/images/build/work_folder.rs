@@ -75,7 +75,8 @@ impl WorkFolder {
         let path = self.file(name);
         let file = File::options().write(true).read(true).create_new(true).open(&path);
         let file = file.map_err(|error| cannot_write(&path, &error))?;
-        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(|error| cannot_write(&path, &error))?;
+        file.set_permissions(fs::Permissions::from_mode(0o644))
+            .map_err(|error| cannot_write(&path, &error))?;
         Ok(file)
     }
 
@@ -117,7 +118,8 @@ impl WorkFolder {
                     published = Some(build);
                     break;
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory) => {}
                 Err(error) => return Err(cannot(error)),
             }
         }
