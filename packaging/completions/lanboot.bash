@@ -145,8 +145,14 @@ _lanboot() {
             lanboot__subcmd__help__subcmd__images,add)
                 cmd="lanboot__subcmd__help__subcmd__images__subcmd__add"
                 ;;
+            lanboot__subcmd__help__subcmd__images,build)
+                cmd="lanboot__subcmd__help__subcmd__images__subcmd__build"
+                ;;
             lanboot__subcmd__help__subcmd__images,list)
                 cmd="lanboot__subcmd__help__subcmd__images__subcmd__list"
+                ;;
+            lanboot__subcmd__help__subcmd__images,remove)
+                cmd="lanboot__subcmd__help__subcmd__images__subcmd__remove"
                 ;;
             lanboot__subcmd__help__subcmd__images,verify)
                 cmd="lanboot__subcmd__help__subcmd__images__subcmd__verify"
@@ -166,11 +172,17 @@ _lanboot() {
             lanboot__subcmd__images,add)
                 cmd="lanboot__subcmd__images__subcmd__add"
                 ;;
+            lanboot__subcmd__images,build)
+                cmd="lanboot__subcmd__images__subcmd__build"
+                ;;
             lanboot__subcmd__images,help)
                 cmd="lanboot__subcmd__images__subcmd__help"
                 ;;
             lanboot__subcmd__images,list)
                 cmd="lanboot__subcmd__images__subcmd__list"
+                ;;
+            lanboot__subcmd__images,remove)
+                cmd="lanboot__subcmd__images__subcmd__remove"
                 ;;
             lanboot__subcmd__images,verify)
                 cmd="lanboot__subcmd__images__subcmd__verify"
@@ -178,11 +190,17 @@ _lanboot() {
             lanboot__subcmd__images__subcmd__help,add)
                 cmd="lanboot__subcmd__images__subcmd__help__subcmd__add"
                 ;;
+            lanboot__subcmd__images__subcmd__help,build)
+                cmd="lanboot__subcmd__images__subcmd__help__subcmd__build"
+                ;;
             lanboot__subcmd__images__subcmd__help,help)
                 cmd="lanboot__subcmd__images__subcmd__help__subcmd__help"
                 ;;
             lanboot__subcmd__images__subcmd__help,list)
                 cmd="lanboot__subcmd__images__subcmd__help__subcmd__list"
+                ;;
+            lanboot__subcmd__images__subcmd__help,remove)
+                cmd="lanboot__subcmd__images__subcmd__help__subcmd__remove"
                 ;;
             lanboot__subcmd__images__subcmd__help,verify)
                 cmd="lanboot__subcmd__images__subcmd__help__subcmd__verify"
@@ -486,7 +504,7 @@ _lanboot() {
             return 0
             ;;
         lanboot__subcmd__help__subcmd__images)
-            opts="list add verify"
+            opts="list add verify build remove"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,7 +531,35 @@ _lanboot() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        lanboot__subcmd__help__subcmd__images__subcmd__build)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         lanboot__subcmd__help__subcmd__images__subcmd__list)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__help__subcmd__images__subcmd__remove)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -794,7 +840,7 @@ _lanboot() {
             return 0
             ;;
         lanboot__subcmd__images)
-            opts="-h --json --config --state --log --help list add verify help"
+            opts="-h --json --config --state --log --help list add verify build remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -861,8 +907,38 @@ _lanboot() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        lanboot__subcmd__images__subcmd__build)
+            opts="-h --from --json --config --state --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         lanboot__subcmd__images__subcmd__help)
-            opts="list add verify help"
+            opts="list add verify build remove help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -876,6 +952,20 @@ _lanboot() {
             return 0
             ;;
         lanboot__subcmd__images__subcmd__help__subcmd__add)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__images__subcmd__help__subcmd__build)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -917,6 +1007,20 @@ _lanboot() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        lanboot__subcmd__images__subcmd__help__subcmd__remove)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         lanboot__subcmd__images__subcmd__help__subcmd__verify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 4 ]] ; then
@@ -933,6 +1037,32 @@ _lanboot() {
             ;;
         lanboot__subcmd__images__subcmd__list)
             opts="-h --json --config --state --log --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        lanboot__subcmd__images__subcmd__remove)
+            opts="-h --force --json --config --state --log --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -180,15 +180,17 @@ complete -c lanboot -n "__fish_lanboot_using_subcommand import" -l config -d 'Co
 complete -c lanboot -n "__fish_lanboot_using_subcommand import" -l state -d 'State folder [default: `state` of the configuration]' -r -F
 complete -c lanboot -n "__fish_lanboot_using_subcommand import" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
 complete -c lanboot -n "__fish_lanboot_using_subcommand import" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -l config -d 'Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]' -r -F
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -l state -d 'State folder [default: `state` of the configuration]' -r -F
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -l json -d 'Print a JSON array of objects instead of text'
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -s h -l help -d 'Print help'
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -f -a "list" -d 'List every boot file: its kind, clients, signers and origin (default)'
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -f -a "add" -d 'Add boot files from the distribution\'s signed packages, a local file, or a download'
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -f -a "verify" -d 'Compare every added file with its recorded checksum'
-complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -l config -d 'Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -l state -d 'State folder [default: `state` of the configuration]' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -l json -d 'Print a JSON array of objects instead of text'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -s h -l help -d 'Print help'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -f -a "list" -d 'List every boot file: its kind, clients, signers and origin (default)'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -f -a "add" -d 'Add boot files from the distribution\'s signed packages, a local file, or a download'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -f -a "verify" -d 'Compare every added file with its recorded checksum'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -f -a "build" -d 'Build the root file system of machines without a disk, from a folder or a tar archive'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -f -a "remove" -d 'Remove builds of root file systems'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and not __fish_seen_subcommand_from list add verify build remove help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from list" -l config -d 'Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]' -r -F
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from list" -l state -d 'State folder [default: `state` of the configuration]' -r -F
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from list" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
@@ -209,9 +211,23 @@ complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from verify" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from verify" -l json -d 'Print a JSON array of objects instead of text'
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from build" -l from -d 'The root file system: its folder, a tar archive of it, or - for a tar archive on standard input' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from build" -l config -d 'Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from build" -l state -d 'State folder [default: `state` of the configuration]' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from build" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from build" -l json -d 'Print a JSON array of objects instead of text'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from build" -s h -l help -d 'Print help'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from remove" -l config -d 'Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from remove" -l state -d 'State folder [default: `state` of the configuration]' -r -F
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from remove" -l log -d 'Log level, instead of the one in the configuration: error, warn, info, debug or trace' -r
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from remove" -l force -d 'Also remove builds that a target uses'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from remove" -l json -d 'Print a JSON array of objects instead of text'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from remove" -s h -l help -d 'Print help'
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from help" -f -a "list" -d 'List every boot file: its kind, clients, signers and origin (default)'
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from help" -f -a "add" -d 'Add boot files from the distribution\'s signed packages, a local file, or a download'
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from help" -f -a "verify" -d 'Compare every added file with its recorded checksum'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from help" -f -a "build" -d 'Build the root file system of machines without a disk, from a folder or a tar archive'
+complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from help" -f -a "remove" -d 'Remove builds of root file systems'
 complete -c lanboot -n "__fish_lanboot_using_subcommand images; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c lanboot -n "__fish_lanboot_using_subcommand schema" -l config -d 'Configuration file [default: ./config.yaml, then /etc/lanboot/config.yaml]' -r -F
 complete -c lanboot -n "__fish_lanboot_using_subcommand schema" -l state -d 'State folder [default: `state` of the configuration]' -r -F
@@ -264,3 +280,5 @@ complete -c lanboot -n "__fish_lanboot_using_subcommand help; and __fish_seen_su
 complete -c lanboot -n "__fish_lanboot_using_subcommand help; and __fish_seen_subcommand_from images" -f -a "list" -d 'List every boot file: its kind, clients, signers and origin (default)'
 complete -c lanboot -n "__fish_lanboot_using_subcommand help; and __fish_seen_subcommand_from images" -f -a "add" -d 'Add boot files from the distribution\'s signed packages, a local file, or a download'
 complete -c lanboot -n "__fish_lanboot_using_subcommand help; and __fish_seen_subcommand_from images" -f -a "verify" -d 'Compare every added file with its recorded checksum'
+complete -c lanboot -n "__fish_lanboot_using_subcommand help; and __fish_seen_subcommand_from images" -f -a "build" -d 'Build the root file system of machines without a disk, from a folder or a tar archive'
+complete -c lanboot -n "__fish_lanboot_using_subcommand help; and __fish_seen_subcommand_from images" -f -a "remove" -d 'Remove builds of root file systems'

@@ -369,7 +369,7 @@ fn hostile_archives_write_nothing_outside() {
 }
 
 #[test]
-fn a_million_entries_take_little_memory() {
+fn many_entries_take_little_memory() {
     let Some((lab, images)) = lab() else { return };
     let mut archive = Vec::new();
     // Empty folders with the same name, of which the file system has one.
@@ -377,7 +377,7 @@ fn a_million_entries_take_little_memory() {
     (0..1000).for_each(|_| archive.extend(&folder));
     let mut building = start(&lab, "-");
     let mut input = building.stdin.take().unwrap();
-    for _ in 0..1000 {
+    for _ in 0..200 {
         input.write_all(&archive).unwrap();
     }
     let peak = fs::read_to_string(format!("/proc/{}/status", building.id())).unwrap();
@@ -450,7 +450,7 @@ fn a_full_disk_is_reported_and_leaves_nothing() {
     if !mounted.is_ok_and(|mounted| mounted.status.success()) {
         return cannot("mount a tmpfs, which takes root");
     }
-    let noise: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise: Vec<u8> = (0..8000u32).flat_map(|i| Sha256::digest(i.to_be_bytes())).collect();
     let mut big_root = system();
     big_root.insert("usr/noise", noise.clone());
     let mut big_kernel = system();
@@ -480,7 +480,18 @@ fn an_ordinary_user_builds_from_an_archive() {
         command.args(["images", "build", "compute", "--from", "-", "--config"]).arg(lab.config_file());
         command.uid(65534).gid(65534).current_dir("/").stdin(Stdio::piped());
         let mut building = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let _ = building.stdin.take().unwrap().write_all(&tar_of(&system(), &[]));
+        let folders = [
+            "./",
+            "boot",
+            "etc",
+            "usr",
+            "usr/lib",
+            "usr/lib/shim",
+            "usr/lib/grub",
+            "usr/lib/grub/x86_64-efi-signed",
+        ];
+        let folders = folders.map(|name| Raw { name, kind: b'5', link: "", content: b"", size: None });
+        let _ = building.stdin.take().unwrap().write_all(&tar_of(&system(), &folders));
         printed(&building.wait_with_output().unwrap())
     };
     open(&images, 0o755);
@@ -510,9 +521,9 @@ fn builds_are_listed_and_removed() {
     let (out, _, code) = run(&["list"]);
     assert_eq!(code, 0);
     let lines: Vec<&str> = out.lines().collect();
-    assert!(lines[0].starts_with("BUILD") && lines.len() == 4, "{out}");
-    assert!(lines[3].starts_with(&format!("{newest} (newest)")) && lines[3].contains("320 MiB"), "{out}");
-    assert!(!lines[1].contains("newest") && lines.iter().all(|line| line.len() <= 80), "{out}");
+    assert!(lines[0].starts_with("BUILD") && lines.len() == 5, "{out}");
+    assert!(lines[3].starts_with(&format!("{newest} * ")) && lines[3].contains("320 MiB"), "{out}");
+    assert!(!lines[1].contains('*') && lines.iter().all(|line| line.len() <= 80), "{out}");
     let (out, _, _) = run(&["list", "--json"]);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
     let found: Vec<_> = rows.iter().filter(|row| row["build"].is_string()).collect();

@@ -99,6 +99,7 @@ pub(super) fn run(config: &Config, json: bool) -> Result<(), Failure> {
         let titles = ["BUILD", "KIND", "ARCH", "SIZE", "AGE", "RAM", "TARGETS"];
         let rows: Vec<[String; 7]> = builds.iter().map(build_cells).collect();
         write_table(titles, 3, &rows, &mut out)?;
+        writeln!(out, "* the newest build, which the name of the image leads to")?;
     }
     Ok(out.flush()?)
 }
@@ -124,7 +125,7 @@ fn build_cells(view: &BuildView) -> [String; 7] {
     let or_dash =
         |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
     let kind = if view.problem.is_some() { "image.json is damaged" } else { view.kind.unwrap_or("-") };
-    let newest = if view.newest { " (newest)" } else { "" };
+    let newest = if view.newest { " *" } else { "" };
     [
         format!("{}{newest}", view.build),
         kind.to_owned(),

@@ -1,5 +1,6 @@
 //! `lanboot images verify`: compares every file with the checksum that was recorded when it was added.
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -10,7 +11,8 @@ use crate::boot::name::BootName;
 use crate::event::Refusal;
 use crate::images::add::progress::Progress;
 use crate::images::add::staging;
-use crate::images::manifest::{Entry, Manifest};
+use crate::images::builds::{self, Build};
+use crate::images::manifest::Manifest;
 use crate::images::{Catalog, list};
 
 /// Result of comparing a file. The names are stable.
@@ -45,12 +47,24 @@ pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
     let progress = Progress::of_bytes("comparing", total);
     let mut views = Vec::new();
     for (name, entry) in &manifest.files {
-        views.push(compare(&catalog, name, entry));
+        views.push(compare(&catalog, name, &entry.sha256));
         progress.add(usize::try_from(entry.size).unwrap_or(usize::MAX));
     }
+    let builds = builds::all(root)?;
+    for (name, sum) in builds.iter().flat_map(sums) {
+        views.push(compare(&catalog, &name, sum));
+    }
     drop(progress);
+    let known: HashSet<&str> = views.iter().map(|view| view.file.as_str()).collect();
+    let is_of_build = |name: &str| {
+        builds
+            .iter()
+            .any(|build| name == build.image || name.strip_prefix(&build.name) == Some(DESCRIPTION_PATH))
+    };
     let names = list::names(root)?;
-    let unknown = names.into_iter().filter(|name| !manifest.files.contains_key(name));
+    let unknown: Vec<String> =
+        names.into_iter().filter(|name| !known.contains(name.as_str()) && !is_of_build(name)).collect();
+    let unknown = unknown.into_iter();
     views.extend(unknown.map(|file| View { file, state: State::Unknown, sha256: None, expected: None }));
     let mut out = BufWriter::new(io::stdout().lock());
     if json {
@@ -63,16 +77,26 @@ pub(super) fn run(root: &Path, json: bool) -> Result<(), Failure> {
     if views.iter().all(is_fine) { Ok(()) } else { Err(Failure::AlreadyReported) }
 }
 
-fn compare(catalog: &Catalog, name: &str, entry: &Entry) -> View {
+/// The description of a build in its folder. It has the checksums of the other files.
+const DESCRIPTION_PATH: &str = "/image.json";
+
+/// The files of a build and their checksums.
+fn sums(build: &Build) -> impl Iterator<Item = (String, &str)> {
+    let sums = build.description.iter().flat_map(|image| &image.sha256);
+    sums.map(|(file, sum)| (format!("{}/{file}", build.name), sum.as_str()))
+}
+
+/// Compares the file `name` with its recorded checksum.
+fn compare(catalog: &Catalog, name: &str, expected: &str) -> View {
     let view =
-        |state, sha256| View { file: name.to_owned(), state, sha256, expected: Some(entry.sha256.clone()) };
+        |state, sha256| View { file: name.to_owned(), state, sha256, expected: Some(expected.to_owned()) };
     let opened = BootName::parse(name.as_bytes()).map_err(|_| Refusal::BadName);
     match opened.and_then(|name| catalog.open_file(&name)) {
         Err(Refusal::NotFound) => view(State::Missing, None),
         Err(_) => view(State::Unreadable, None),
         Ok(open) => match staging::sha256(open.file) {
             Err(_) => view(State::Unreadable, None),
-            Ok(sum) if sum == entry.sha256 => view(State::Ok, Some(sum)),
+            Ok(sum) if sum == expected => view(State::Ok, Some(sum)),
             Ok(sum) => view(State::Changed, Some(sum)),
         },
     }

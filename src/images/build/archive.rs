@@ -77,8 +77,7 @@ impl<R: Read> Archive<R> {
         Archive { input, data: 0, padding: 0, entries: 0 }
     }
 
-    /// The next entry, whose data [`Archive::data`] then reads; `None` after the last one. Everything after the end of
-    /// the archive is read too, so that a program that writes it does not fail.
+    /// The next entry, whose data [`Archive::data`] then reads; `None` after the last one.
     ///
     /// # Errors
     /// The input is no archive, is cut off or damaged, exceeds a limit, or has a name that leads outside.
@@ -89,7 +88,6 @@ impl<R: Read> Archive<R> {
             let mut block = [0; BLOCK];
             self.read_block(&mut block)?;
             if block.iter().all(|byte| *byte == 0) {
-                io::copy(&mut self.input, &mut io::sink()).map_err(unreadable)?;
                 return Ok(None);
             }
             self.entries += 1;
@@ -222,7 +220,7 @@ impl<R: Read> Archive<R> {
     }
 }
 
-const CUT_OFF: &str = "it is cut off: the command or the copy that made it did not end";
+pub(super) const CUT_OFF: &str = "it is cut off: the command or the copy that made it did not end";
 
 /// The data of the current entry.
 struct Data<'a, R>(&'a mut Archive<R>);

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(chosen, Chosen { version: "6.1.0-10".to_owned(), kernel: 7, initrd: Some(1) });
 
         let mut many = Candidates::default();
-        for i in 0..100 {
+        for i in 0..100u32 {
             let dropped = many.add(Role::Kernel(i.to_string()), i);
             assert_eq!(dropped, i.checked_sub(8), "the oldest one");
         }

@@ -8,9 +8,9 @@ use std::time::SystemTime;
 
 use nix::fcntl::OFlag;
 
-use super::archive::{Archive, Kind};
+use super::archive::{Archive, CUT_OFF, Kind};
 use super::boot_files::{Candidates, Chosen, Role, loader_paths, role};
-use super::compression::{Extent, Peek, recognise, unpack};
+use super::compression::{Compression, Extent, Peek, recognise, unpack};
 use super::interrupt::Cleanup;
 use super::squashfs::{Mksquashfs, Tee};
 use super::work_folder::WorkFolder;
@@ -170,13 +170,27 @@ fn from_archive(
     let compression = recognise(input.magic().map_err(unreadable)?);
     let unpacked: Box<dyn Read + '_> = match compression {
         None => Box::new(input),
+        // These need a copy of the input on the disk, which the user can do without by a pipe.
+        Some(Compression::Program(name)) => {
+            return Err(format!(
+                "it is packed by {name}: unpack it first, as in `{name} -dc FILE | lanboot images build …`"
+            ));
+        }
         Some(compression) => unpack(compression, Extent::Whole, &mut input)
             .map_err(|error| format!("it cannot be unpacked: {error}"))?,
     };
     let (packing, program) = Mksquashfs::of_archive(&work.file(ROOT), cleanup)?;
     let mut archive = Archive::new(Tee { input: unpacked, program, progress, is_closed: false });
     let copied = copy_boot_files(&mut archive, work);
-    let Tee { is_closed, .. } = archive.into_inner();
+    let Tee { input: mut rest, mut program, is_closed, .. } = archive.into_inner();
+    // The program needs the second block of zeros too. It reads nothing after that, and may have ended already.
+    let _ = program.write_all(&[0; 512]);
+    drop(program);
+    // A command that writes the rest must not fail, and a compressed archive has its checksum there.
+    let copied = copied.and_then(|copied| match io::copy(&mut rest, &mut io::sink()) {
+        Ok(_) => Ok(copied),
+        Err(error) => Err(format!("it is damaged or cut off at its end: {error}")),
+    });
     match copied {
         // The program's own message says why it ended early.
         Err(_) if is_closed => {
@@ -223,7 +237,7 @@ impl<'w> Copies<'w> {
         let mut to = self.work.create_file(&name)?;
         let copied = io::copy(&mut from.take(MAX_BOOT_FILE + 1), &mut to);
         let copied = copied.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => error.to_string(),
+            io::ErrorKind::UnexpectedEof => CUT_OFF.to_owned(),
             _ => format!("cannot copy {path}: {error}"),
         })?;
         if copied > MAX_BOOT_FILE {

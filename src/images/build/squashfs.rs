@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread::JoinHandle;
 
+use nix::unistd::geteuid;
+
 use super::interrupt::Cleanup;
 use crate::images::add::progress::Progress;
 
@@ -25,7 +27,7 @@ pub(super) struct Mksquashfs {
 impl Mksquashfs {
     /// Packs the folder `from` into the file `to`.
     pub(super) fn of_folder(from: &Path, to: &Path, cleanup: &Cleanup) -> Result<Mksquashfs, String> {
-        let mut command = command();
+        let mut command = command("mksquashfs");
         command.arg(from).arg(to).args(COMMON).arg("-progress").stdin(Stdio::null()).stdout(Stdio::piped());
         // Kernels mount these again; in a chroot that is in use, they are no files of the image.
         command.args(["-wildcards", "-e", "proc/*", "sys/*"]);
@@ -34,9 +36,10 @@ impl Mksquashfs {
 
     /// Packs a tar archive, which is written to the returned pipe, into the file `to`.
     pub(super) fn of_archive(to: &Path, cleanup: &Cleanup) -> Result<(Mksquashfs, ChildStdin), String> {
-        let mut command = command();
+        // `docker export` has no entry for the root itself, and mksquashfs 4.5 ignores that of others. The user who runs it
+        // becomes the owner, whatever `-root-uid` says, so that user is root in its own namespace.
+        let mut command = if is_mapped_root_possible() { as_mapped_root() } else { command("mksquashfs") };
         command.arg("-").arg(to).arg("-tar").args(COMMON).arg("-no-progress");
-        // `docker export` has no entry for the root itself, which would get the user who runs this as its owner.
         command.args(["-root-mode", "0755", "-root-uid", "0", "-root-gid", "0"]);
         command.stdin(Stdio::piped()).stdout(Stdio::null());
         let mut running = Mksquashfs::start(command, cleanup)?;
@@ -111,10 +114,26 @@ impl Mksquashfs {
 /// Settings for both kinds of input. Without `-exit-on-error`, a file that cannot be read becomes an empty one.
 const COMMON: [&str; 5] = ["-noappend", "-comp", "zstd", "-quiet", "-exit-on-error"];
 
-fn command() -> Command {
-    let mut command = Command::new("mksquashfs");
+fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
     command.env("LC_ALL", "C").stderr(Stdio::piped());
     command
+}
+
+/// `mksquashfs` in a user namespace in which this user is root. `unshare` (util-linux) executes it in its own process.
+fn as_mapped_root() -> Command {
+    let mut command = command("unshare");
+    command.args(["--map-root-user", "mksquashfs"]);
+    command
+}
+
+/// Whether this user is not root, may make user namespaces, and has the program, which `unshare` would report in its
+/// own words.
+fn is_mapped_root_possible() -> bool {
+    let mut test = Command::new("unshare");
+    test.args(["--map-root-user", "mksquashfs", "-version"]);
+    test.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    !geteuid().is_root() && test.status().is_ok_and(|status| status.success())
 }
 
 /// Whether a line is about attributes that squashfs cannot store, or about the entry of the root.
