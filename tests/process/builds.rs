@@ -504,8 +504,8 @@ fn an_ordinary_user_builds_from_an_archive() {
     let listed =
         Command::new("unsquashfs").arg("-lln").arg(images.join("compute/root.squashfs")).output().unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
-    let owners = listed.lines().filter(|line| line.contains("squashfs-root"));
-    assert!(owners.clone().count() > 5 && owners.into_iter().all(|line| line.contains(" 0/0 ")), "{listed}");
+    let owners: Vec<&str> = listed.lines().filter(|line| line.contains("squashfs-root")).collect();
+    assert!(owners.len() > 5 && owners.iter().all(|line| line.contains(" 0/0 ")), "{listed}");
 }
 
 #[test]

@@ -134,7 +134,7 @@ impl WorkFolder {
 impl Drop for WorkFolder {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            // What cannot be removed is left for the next build.
+            // A folder that cannot be removed is left for the next build.
             let _ = fs::remove_dir_all(&self.path);
             self.cleanup.set_folder(None);
         }
