@@ -74,7 +74,7 @@ fn lan() -> Arrival {
         loopback: false,
         mode: Mode::Server,
         boot_service: false,
-        waited: std::time::Duration::ZERO,
+        waited: Duration::ZERO,
     }
 }
 

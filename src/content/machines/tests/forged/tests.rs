@@ -163,7 +163,7 @@ impl World {
             loopback: false,
             mode: self.mode,
             boot_service,
-            waited: std::time::Duration::ZERO,
+            waited: Duration::ZERO,
         }
     }
 
