@@ -140,7 +140,6 @@ pub fn read_file(path: &Path, state: Option<&Path>) -> Result<(Option<Loaded>, V
 fn read_text(path: &Path) -> Result<String, LoadError> {
     includes::read(path, MAX_READ).map_err(|error| {
         let what = match error.kind() {
-            std::io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
             std::io::ErrorKind::NotFound => format!("{error}; README.md has one to begin with"),
             std::io::ErrorKind::PermissionDenied => {
                 format!("{error}; try as root, or as the user that the server runs as")

@@ -69,11 +69,7 @@ fn read_regular(path: &Path, most: usize) -> io::Result<String> {
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> String {
-    let what = match error.kind() {
-        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
-        _ => error.to_string(),
-    };
-    format!("cannot read the included file {}: {what}", path.display())
+    format!("cannot read the included file {}: {error}", path.display())
 }
 
 /// The sorted names of a folder, except those that begin with a dot.
@@ -102,7 +98,25 @@ pub(super) fn read(path: &Path, most: usize) -> io::Result<String> {
         let message = "the configuration is longer than 64 MiB";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
-    String::from_utf8(bytes).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::new(io::ErrorKind::InvalidData, not_text(error.as_bytes(), at))
+    })
+}
+
+/// The reason why a file is not UTF-8, whose first wrong byte is at `at`.
+fn not_text(bytes: &[u8], at: usize) -> String {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return "it is UTF-16: save it as UTF-8".to_owned();
+    }
+    let before = bytes.get(..at).unwrap_or_default();
+    let is_control = |byte: &u8| *byte < b' ' && !b"\t\n\r\x1b".contains(byte);
+    if bytes.iter().take(4096).any(is_control) {
+        return "it is not UTF-8 text, but a binary file: name the config.yaml".to_owned();
+    }
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let wrong = bytes.get(at).copied().unwrap_or_default();
+    format!("it is not UTF-8 text: byte 0x{wrong:02x} in line {line}; save it as UTF-8")
 }
 
 /// Whether `name` fits a pattern with `*` for any characters and `?` for one.

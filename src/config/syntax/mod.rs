@@ -1,6 +1,7 @@
 //! Parses YAML into a tree of nodes with positions, and reads typed values from it. The sections and `check.rs` use
 //! it. Apart from `keys.rs` and `service_keys.rs`, nothing here knows the name of a key.
 
+mod foreign;
 pub(in crate::config) mod key;
 pub(in crate::config) mod keys;
 pub(in crate::config) mod lines;

@@ -13,7 +13,7 @@ use serde::de::{
 
 use crate::config::problem::Problem;
 use crate::config::syntax::lines::{Lines, without_bom};
-use crate::config::syntax::syntax_error;
+use crate::config::syntax::{foreign, syntax_error};
 
 /// Maximum size in bytes of a file, and of all files that one configuration consists of.
 pub(in crate::config) const MAX_BYTES: usize = 64 * 1024 * 1024;
@@ -49,6 +49,18 @@ pub(in crate::config) enum Data {
     Tagged(String),
 }
 
+impl Node {
+    /// Whether the root of a file may be that of another program's file.
+    fn is_foreign(&self) -> bool {
+        let is_kea = |key: &Node| matches!(&key.data, Data::Text(name) if name == "Dhcp4");
+        match &self.data {
+            Data::Text(_) => true,
+            Data::Map(entries) => entries.iter().any(|(key, _)| is_kea(key)),
+            _ => false,
+        }
+    }
+}
+
 /// Parses `text`. A syntax error is one problem.
 pub(in crate::config) fn parse(text: &str) -> Result<Node, Problem> {
     parse_from(text, 0).map(|(root, _)| root)
@@ -65,8 +77,11 @@ pub(in crate::config) fn parse_from(text: &str, first: u32) -> Result<(Node, u32
     }
     let mut count = Count::new(text, first, None);
     match walk(text, &mut count) {
-        Ok(root) => Ok((root, count.next)),
-        Err(error) => Err(syntax_problem(text, &error)),
+        Ok(root) => match root.is_foreign().then(|| foreign::recognise(text)).flatten() {
+            Some(problem) => Err(problem),
+            None => Ok((root, count.next)),
+        },
+        Err(error) => Err(foreign::recognise(text).unwrap_or_else(|| syntax_problem(text, &error))),
     }
 }
 
