@@ -1,5 +1,6 @@
 //! `GET /api/v1/machines` and `/api/v1/machines/{mac}`.
 
+use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::api::view::time;
 use crate::config::Config;
 use crate::config::changes::unknown_machine;
 use crate::journey::Journeys;
+use crate::journey::machine::Machine;
 use crate::journey::state::never_seen;
 use crate::journey::verdict::escaped;
 use crate::types::{Hardware, MacAddr, Timestamp};
@@ -96,7 +98,14 @@ struct Entry<'c> {
 /// Every machine: those of the configuration in its order, then the others by their MAC.
 pub(super) async fn list(State(api): State<Api>) -> Json<Vec<MachineView>> {
     let config = Arc::clone(&api.now.borrow().config);
-    let mut machines = all(&config, &api.feed.seen());
+    let booted: Vec<MacAddr> = api
+        .journeys
+        .lock()
+        .machines()
+        .filter(|machine| has_boots(machine))
+        .map(|machine| machine.mac)
+        .collect();
+    let mut machines = all(&config, &api.feed.seen(), &booted);
     let (journeys, now) = (api.journeys.lock(), api.recorder.now());
     machines.iter_mut().for_each(|machine| machine.add_journey(&journeys, now));
     Json(machines)
@@ -105,7 +114,8 @@ pub(super) async fn list(State(api): State<Api>) -> Json<Vec<MachineView>> {
 /// One machine, by the name of its entry or by any of its MACs. Responds 404 if it is neither configured nor was seen.
 pub(super) async fn one(State(api): State<Api>, Segment(text): Segment<String>) -> Answer<MachineDetails> {
     let config = Arc::clone(&api.now.borrow().config);
-    let mut machine = find(&text, &config, &api.feed.seen())?;
+    let has_boots = text.parse().is_ok_and(|mac| api.journeys.lock().machine(mac).is_some_and(has_boots));
+    let mut machine = find(&text, &config, &api.feed.seen(), has_boots)?;
     let mut boots = {
         let journeys = api.journeys.lock();
         machine.add_journey(&journeys, api.recorder.now());
@@ -115,8 +125,9 @@ pub(super) async fn one(State(api): State<Api>, Segment(text): Segment<String>) 
     Ok(Json(MachineDetails { machine, boots }))
 }
 
-/// The machine that `text` names. A name comes before a MAC, as in the routes that change something.
-fn find(text: &str, config: &Config, seen: &SeenMachines) -> Result<MachineView, ApiError> {
+/// The machine that `text` names. A name comes before a MAC, as in the routes that change something. `has_boots` says whether
+/// boots of that MAC are kept.
+fn find(text: &str, config: &Config, seen: &SeenMachines, has_boots: bool) -> Result<MachineView, ApiError> {
     let missing = |message: String| ApiError::new(StatusCode::NOT_FOUND, message);
     let entries = entries(config);
     if let Some(entry) = entries.iter().find(|entry| entry.name == text) {
@@ -127,18 +138,23 @@ fn find(text: &str, config: &Config, seen: &SeenMachines) -> Result<MachineView,
     match (entry, seen.get(mac)) {
         (Some(entry), _) => Ok(of_entry(entry, seen)),
         (None, Some(seen)) => Ok(view(Some(mac), None, None, Some(seen))),
+        (None, None) if has_boots => Ok(view(Some(mac), None, None, None)),
         (None, None) => Err(missing(format!("no machine {mac} is configured or was seen"))),
     }
 }
 
-fn all(config: &Config, seen: &SeenMachines) -> Vec<MachineView> {
+/// Whether boots of the machine are kept. After a restart, lanboot knows a machine without a lease from them alone.
+fn has_boots(machine: &Machine) -> bool {
+    !machine.boots.is_empty()
+}
+
+fn all(config: &Config, seen: &SeenMachines, booted: &[MacAddr]) -> Vec<MachineView> {
     let entries = entries(config);
-    let mut configured: Vec<MacAddr> = entries.iter().flat_map(|entry| entry.macs.iter().copied()).collect();
-    configured.sort_unstable();
-    let mut others: Vec<(MacAddr, &Seen)> =
-        seen.iter().filter(|(mac, _)| configured.binary_search(mac).is_err()).collect();
-    others.sort_unstable_by_key(|(mac, _)| *mac);
-    let others = others.into_iter().map(|(mac, seen)| view(Some(mac), None, None, Some(seen)));
+    let configured: HashSet<MacAddr> = entries.iter().flat_map(|entry| entry.macs.iter().copied()).collect();
+    let mut others: BTreeSet<MacAddr> = seen.iter().map(|(mac, _)| mac).collect();
+    others.extend(booted);
+    let others = others.into_iter().filter(|mac| !configured.contains(mac));
+    let others = others.map(|mac| view(Some(mac), None, None, seen.get(mac)));
     entries.iter().map(|entry| of_entry(entry, seen)).chain(others).collect()
 }
 
@@ -227,16 +243,18 @@ mod tests {
     }
 
     #[test]
-    fn configured_and_seen_machines_are_listed_once() {
+    fn configured_seen_and_kept_machines_are_listed_once() {
         let yaml = "{dhcp: {mode: proxy}, machines: [\
             {name: a, mac: ['02:00:00:00:00:01', '02:00:00:00:00:02'], boot: x.efi}, {name: b, mac: '02:00:00:00:00:03', boot: x.efi}]}";
         let config = crate::config::load(yaml).unwrap();
         let mut seen = SeenMachines::default();
         let mac = |last| MacAddr([2, 0, 0, 0, 0, last]);
         [9, 1, 2, 7].iter().for_each(|last| seen.note(&received(mac(*last))));
-        let listed: Vec<_> =
-            all(&config, &seen).into_iter().map(|view| (view.mac.unwrap(), view.name)).collect();
-        let expected = [(2, Some("a")), (3, Some("b")), (7, None), (9, None)];
+        let listed: Vec<_> = all(&config, &seen, &[mac(3), mac(8)])
+            .into_iter()
+            .map(|view| (view.mac.unwrap(), view.name))
+            .collect();
+        let expected = [(2, Some("a")), (3, Some("b")), (7, None), (8, None), (9, None)];
         let expected = expected.map(|(last, name)| (mac(last).to_string(), name.map(str::to_owned)));
         assert_eq!(listed, expected, "of the two addresses of a, the one that was seen last");
     }
@@ -251,7 +269,7 @@ mod tests {
         }
         let best = (0..5).map(|_| {
             let began = Instant::now();
-            let text = serde_json::to_vec(&all(&config, &seen)).unwrap();
+            let text = serde_json::to_vec(&all(&config, &seen, &[])).unwrap();
             assert!(text.len() > 1_000_000);
             began.elapsed()
         });

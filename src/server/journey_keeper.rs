@@ -104,9 +104,10 @@ struct Store {
 
 impl Store {
     fn run(mut self, stopped: &Receiver<()>, loaded: oneshot::Sender<Kept>) {
-        // On Linux this is about the calling thread. A sandbox may forbid it, and then all threads are equal.
-        let _ = nice(NICE);
         let machines = self.open(false);
+        // Only now, because a busy computer would keep it from reading the boots. On Linux this is about the calling thread. A
+        // sandbox may forbid it, and then all threads are equal.
+        let _ = nice(NICE);
         // Nobody waits for them if the server stops already.
         let _ = loaded.send(machines);
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
