@@ -42,8 +42,9 @@ pub enum Command {
 
 const BUILD_HELP: &str = "\
 The system needs a kernel and, in its initrd, live-boot or dracut's livenet. Three ways to make one:
-  mmdebstrap --variant=apt --include=linux-image-amd64,live-boot,live-boot-initramfs-tools,systemd-sysv,udev \
-trixie - | lanboot images build compute --from -
+  mmdebstrap --variant=apt --include=linux-image-amd64,live-boot \\
+    --include=live-boot-initramfs-tools,systemd-sysv,udev trixie - |
+    lanboot images build compute --from -
   docker export CONTAINER | lanboot images build compute --from -
   lanboot images build compute --from /srv/chroots/compute
 
