@@ -22,7 +22,7 @@ use crate::server::{capture, journey};
 
 /// By how much the thread is nicer than the threads that answer machines. They go first when there is more to do than
 /// processor time, and the queues of the records bridge that.
-const NICE: i32 = 19;
+const NICE: i32 = 5;
 /// Pause after a fault of lanboot in a follower.
 const PAUSE: Duration = Duration::from_secs(1);
 

@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Maximum time until boots are judged whose limit is over.
 const TICK: Duration = Duration::from_millis(250);
 /// Time after which no older record comes: the threads of the services record what they did while they have processor time.
-const SETTLED: Duration = Duration::from_millis(200);
+const SETTLED: Duration = Duration::from_millis(100);
 /// Time for which the content of a file counts as known.
 const LOOKED: Duration = Duration::from_secs(10);
 /// Maximum number of names that are remembered as looked into.
