@@ -12,7 +12,7 @@ use lanboot::cli::demo::network::{Firmware, NETWORK, SEABIOS, machine_with, run}
 use support::LANBOOT;
 use support::firmware::BOOT_LIMIT;
 use support::one_at_a_time;
-use support::site::{SERVER, Site, ready};
+use support::site::{SERVER, Site, ready, until};
 
 const MAC: &str = "52:54:00:77:00:41";
 const MARKER: &str = "LANBOOT-TEST goes on";
@@ -65,10 +65,13 @@ fn ipxe_reports_facts_and_boots_on_if_reports_fail() {
         assert!(facts.contains(part), "{part} is not in {facts}");
     }
     assert!(said.contains("reason=facts_of_other_machine"), "{said}");
-    let mut command = Command::new(&*LANBOOT);
-    let listed = run(command.args(["machines", "--json", "--config"]).arg(&config)).unwrap().stdout;
-    let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
-    assert_eq!(listed[0]["hardware"]["product"], "P=1 #2", "{listed}");
+    let product = || {
+        let mut command = Command::new(&*LANBOOT);
+        let listed = run(command.args(["machines", "--json", "--config"]).arg(&config)).unwrap().stdout;
+        let listed: serde_json::Value = serde_json::from_slice(&listed).unwrap();
+        listed[0]["hardware"]["product"].clone()
+    };
+    until(|| product() == "P=1 #2", "the machine has its hardware");
     eprintln!("{facts}");
     drop(fs::remove_file(&config));
 }

@@ -763,10 +763,15 @@ fn the_log_names_the_range_of_which_every_port_is_in_use_once_a_second() {
             Err(_) => assert!(Instant::now() < until, "it does not start"),
         }
     }
+    let range = format!("every port of `tftp.ports: {taken}-{taken}` is in use");
+    // The thread that writes the log may be behind.
+    let read = || fs::read_to_string(folder.path().join("log")).unwrap();
+    while !read().contains(&range) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     lanboot.kill().unwrap();
     lanboot.wait().unwrap();
-    let log = fs::read_to_string(folder.path().join("log")).unwrap();
-    let range = format!("every port of `tftp.ports: {taken}-{taken}` is in use");
+    let log = read();
     let lines = log.lines().filter(|line| line.contains(&range) && line.contains("WARN")).count();
     assert!((1..=4).contains(&lines), "{log}");
 }
