@@ -6,26 +6,21 @@
 //! until a person repairs or removes the file. The file has a checksum, because a flipped bit in a MAC address would
 //! otherwise install a system on another machine.
 
-use std::fs::File;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::config::changes::{Changes, MachineKey, Pin, Refused};
+use crate::content::checked_file::{self, Checked, damaged};
 use crate::store::replace_file;
-use crate::types::{MacAddr, to_hex};
+use crate::types::MacAddr;
 
 /// The name of the file in the state folder.
 pub const FILE: &str = "changes.json";
-/// Maximum size of that file in bytes. All changes at their limits need less.
-const MAX_FILE: u64 = 16 << 20;
-/// The version of the file's format.
-const VERSION: u32 = 1;
 
 /// The stored changes. Cheap to clone; clones share them.
 #[derive(Clone, Debug, Default)]
@@ -163,16 +158,7 @@ fn has(changes: &Changes, number: u64) -> bool {
     changes.once.iter().any(|once| once.number == number)
 }
 
-/// The file.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stored {
-    version: u32,
-    /// The SHA-256 of `content` as JSON without spaces.
-    sha256: String,
-    content: StoredChanges,
-}
-
+/// The content of the file.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct StoredChanges {
@@ -208,30 +194,15 @@ fn text_of(changes: &Changes) -> io::Result<String> {
     });
     let pins = changes.pins.iter().map(|pin| StoredPin { mac: pin.mac.to_string(), address: pin.address });
     let content = StoredChanges { once: once.collect(), pins: pins.collect() };
-    let stored = Stored { version: VERSION, sha256: checksum(&content)?, content };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&stored)?))
+    Checked::text(content)
 }
 
-fn checksum(content: &StoredChanges) -> io::Result<String> {
-    Ok(to_hex(&Sha256::digest(serde_json::to_vec(content)?)))
-}
-
-fn read(file: &Path) -> Result<Changes, String> {
-    let open = match File::open(file) {
-        Ok(open) => open,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Changes::default()),
-        Err(error) => return Err(error.to_string()),
-    };
-    let text = io::read_to_string(io::Read::take(open, MAX_FILE)).map_err(|error| error.to_string())?;
-    let stored: Stored = serde_json::from_str(&text).map_err(|error| format!("it is damaged: {error}"))?;
-    if stored.version != VERSION {
-        return Err(format!("its version is {}, and this lanboot knows version {VERSION}", stored.version));
-    }
-    if checksum(&stored.content).map_err(|error| error.to_string())? != stored.sha256 {
-        return Err("it is damaged: its checksum is wrong".to_owned());
-    }
-    let damaged = || "it is damaged: an entry names no machine".to_owned();
-    let once = stored.content.once.into_iter().map(|once| {
+fn read(file: &Path) -> io::Result<Changes> {
+    let Some(text) = checked_file::read(file)? else { return Ok(Changes::default()) };
+    let stored = serde_json::from_str(&text).map_err(|error| damaged(&error.to_string()))?;
+    let StoredChanges { once, pins } = Checked::content(stored)?;
+    let without_machine = || damaged("an entry names no machine");
+    let once = once.into_iter().map(|once| {
         let key = match (once.mac, once.name) {
             (Some(mac), None) => MachineKey::Mac(mac.parse().ok()?),
             (None, Some(name)) => MachineKey::Name(name),
@@ -239,13 +210,13 @@ fn read(file: &Path) -> Result<Changes, String> {
         };
         Some((key, once.target))
     });
-    let pins = stored.content.pins.into_iter().map(|pin| {
+    let pins = pins.into_iter().map(|pin| {
         let mac = pin.mac.parse::<MacAddr>().ok()?;
         Some(Pin { mac, address: pin.address })
     });
     let once: Option<Vec<(MachineKey, String)>> = once.collect();
     let pins: Option<Vec<Pin>> = pins.collect();
-    Ok(Changes::stored(once.ok_or_else(damaged)?, pins.ok_or_else(damaged)?))
+    Ok(Changes::stored(once.ok_or_else(without_machine)?, pins.ok_or_else(without_machine)?))
 }
 
 #[cfg(test)]

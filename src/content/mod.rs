@@ -2,6 +2,7 @@
 //! call [`lookup`]; DHCP reports to [`machines`] which machine has which address. It never sends anything.
 
 pub mod changes;
+mod checked_file;
 pub mod file_work;
 pub mod folders;
 pub mod generated;
@@ -9,7 +10,6 @@ pub mod log_once;
 pub mod lookup;
 pub mod machines;
 pub mod once;
-mod once_file;
 pub mod requester;
 pub mod served_files;
 pub mod subject;
