@@ -62,7 +62,7 @@ pub fn build(images: &Path, image: &str, input: &Input, cleanup: &Cleanup) -> Re
         ));
     }
     let work = WorkFolder::create(images, cleanup)?;
-    let (chosen, mut files) = match input {
+    let (facts, mut files) = match input {
         Input::Folder(folder) => from_folder(folder, images, &work, cleanup)?,
         Input::Archive(path) => {
             let file =
@@ -70,15 +70,15 @@ pub fn build(images: &Path, image: &str, input: &Input, cleanup: &Cleanup) -> Re
             let size = file.metadata().map(|meta| meta.len()).unwrap_or(0);
             let progress = Progress::of_bytes(&format!("packing {}", path.display()), size).with_line_now();
             let done = from_archive(file, &progress, &work, cleanup);
-            done.map_err(|why| format!("{}: {why}", path.display()))?
+            inspected(&work, done.map_err(|why| format!("{}: {why}", path.display()))?)?
         }
         Input::Stdin => {
             let progress = Progress::of_unknown("packing standard input");
             let done = from_archive(io::stdin(), &progress, &work, cleanup);
-            done.map_err(|why| format!("standard input: {why}"))?
+            inspected(&work, done.map_err(|why| format!("standard input: {why}"))?)?
         }
     };
-    let facts = inspect(&work, chosen)?;
+    pad_initrd(&work)?;
     files.extend([KERNEL, INITRD, ROOT].map(str::to_owned));
     let root_bytes =
         fs::metadata(work.file(ROOT)).map_err(|error| format!("cannot read {ROOT}: {error}"))?.len();
@@ -116,8 +116,16 @@ struct Facts {
 /// The kernel and the initrd that were copied to the work folder under other names, and the loaders there.
 type Copied = (Option<Chosen<String>>, Vec<String>);
 
+/// The facts about the boot files that were copied, and the loaders.
+type Inspected = (Facts, Vec<String>);
+
 /// Copies the boot files of a folder, and packs it.
-fn from_folder(folder: &Path, images: &Path, work: &WorkFolder, cleanup: &Cleanup) -> Result<Copied, String> {
+fn from_folder(
+    folder: &Path,
+    images: &Path,
+    work: &WorkFolder,
+    cleanup: &Cleanup,
+) -> Result<Inspected, String> {
     let shown = folder.display();
     let cannot = |error: io::Error| format!("cannot read {shown}: {error}");
     let folder = folder.canonicalize().map_err(cannot)?;
@@ -149,13 +157,12 @@ fn from_folder(folder: &Path, images: &Path, work: &WorkFolder, cleanup: &Cleanu
         }
     }
     // Looks at the boot files before the work that takes minutes.
-    let copied = copies.finish()?;
-    inspect_early(work, copied.0.as_ref())?;
+    let inspected = inspected(work, copies.finish()?)?;
     let progress = Progress::of_percent(&format!("packing {shown}"));
     let mut packing = Mksquashfs::of_folder(&folder, &work.file(ROOT), cleanup)?;
     packing.follow(&progress);
     packing.finish()?;
-    Ok(copied)
+    Ok(inspected)
 }
 
 /// Reads a tar archive once: `mksquashfs` packs it, and the boot files are copied meanwhile.
@@ -270,20 +277,19 @@ impl<'w> Copies<'w> {
     }
 }
 
-/// Checks the boot files, and pads the initrd, so that another one can follow it.
-fn inspect(work: &WorkFolder, chosen: Option<Chosen<String>>) -> Result<Facts, String> {
-    let facts = inspect_early(work, chosen.as_ref())?;
+/// Pads the initrd, so that another one can follow it.
+fn pad_initrd(work: &WorkFolder) -> Result<(), String> {
     let pad = || {
         let mut file = File::options().append(true).open(work.file(INITRD))?;
         let size = file.seek(SeekFrom::End(0))?;
         let padding = size.next_multiple_of(INITRD_ALIGNMENT) - size;
         file.write_all([0; 4].get(..usize::try_from(padding).unwrap_or(0)).unwrap_or_default())
     };
-    pad().map_err(|error: io::Error| format!("cannot write {INITRD}: {error}"))?;
-    Ok(facts)
+    pad().map_err(|error: io::Error| format!("cannot write {INITRD}: {error}"))
 }
 
-fn inspect_early(work: &WorkFolder, chosen: Option<&Chosen<String>>) -> Result<Facts, String> {
+/// Checks the boot files.
+fn inspected(work: &WorkFolder, (chosen, loaders): Copied) -> Result<Inspected, String> {
     let chosen = chosen.ok_or(
         "there is no kernel in its folder /boot: install one in it (Debian: `apt-get install linux-image-amd64`, or \
          linux-image-arm64)",
@@ -303,6 +309,6 @@ fn inspect_early(work: &WorkFolder, chosen: Option<&Chosen<String>>) -> Result<F
     let initrd = initrd::inspect(&open(INITRD)?)
         .map_err(|why| format!("its initrd for /boot/vmlinuz{name}: {why}"))?;
     let in_header = || kernel.version.clone().unwrap_or_else(|| "unknown".to_owned());
-    let version = if chosen.version.is_empty() { in_header() } else { chosen.version.clone() };
-    Ok(Facts { version, kernel, initrd })
+    let version = if chosen.version.is_empty() { in_header() } else { chosen.version };
+    Ok((Facts { version, kernel, initrd }, loaders))
 }

@@ -7,12 +7,11 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
-use sha2::{Digest, Sha256};
 
 use super::interrupt::Cleanup;
 use crate::boot::loader::root::BUILD_SEPARATOR;
+use crate::images::add::staging::sha256;
 use crate::images::temporary::{BUILD_PREFIX, is_temporary};
-use crate::types::to_hex;
 
 /// Maximum number of entries of the images folder that are checked for folders of killed builds.
 const MAX_ENTRIES: usize = 100_000;
@@ -89,14 +88,12 @@ impl WorkFolder {
     pub(super) fn seal(&self, name: &str) -> Result<String, String> {
         let path = self.file(name);
         let sum = || {
-            let mut file = File::open(&path)?;
+            let file = File::open(&path)?;
             file.set_permissions(fs::Permissions::from_mode(0o644))?;
             file.sync_all()?;
-            let mut digest = Sha256::new();
-            io::copy(&mut file, &mut HashWriter(&mut digest))?;
-            Ok(to_hex(&digest.finalize()))
+            sha256(file)
         };
-        sum().map_err(|error: io::Error| cannot_write(&path, &error))
+        sum().map_err(|error| cannot_write(&path, &error))
     }
 
     /// Publishes this folder as a build of `image`, and makes the name of the image lead to it. `time` is part of the
@@ -211,17 +208,4 @@ fn cannot_write(path: &Path, error: &io::Error) -> String {
         _ => "",
     };
     format!("cannot write {}: {error}{hint}", path.display())
-}
-
-struct HashWriter<'d>(&'d mut Sha256);
-
-impl io::Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
