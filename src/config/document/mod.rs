@@ -33,12 +33,6 @@ pub struct Document {
 }
 
 impl Document {
-    /// The text of the file.
-    pub fn write(self) -> String {
-        let (header, top) = self.into_tree();
-        write_file(&header, &top)
-    }
-
     /// The comment lines at the top, and all sections in one mapping: see [`write_file`].
     pub fn into_tree(self) -> (Vec<String>, Map) {
         let Document {
