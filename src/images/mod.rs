@@ -5,6 +5,7 @@ pub mod add;
 pub mod build;
 pub mod builds;
 pub mod catalog;
+mod compression;
 pub mod content;
 pub mod file_cache;
 mod folder;

@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 
 use tar::EntryType;
 
+use crate::images::compression::{Compression, Extent, Peek, unpack};
+
 /// Maximum number of members in the package file. Normally there are three.
 const MAX_MEMBERS: usize = 16;
 /// Maximum size of the unpacked control archive in bytes.
@@ -17,10 +19,6 @@ const MAX_UNPACKED: u64 = 4 * 1024 * 1024 * 1024;
 const MAX_ENTRIES: usize = 100_000;
 /// Maximum size of one boot file in bytes.
 const MAX_FILE: u64 = 1024 * 1024 * 1024;
-/// Memory limit for unpacking XZ, in KiB; `xz -9` needs 65 MiB.
-const XZ_MEMORY: u32 = 256 * 1024;
-/// Maximum window size of Zstandard in bytes.
-const ZSTD_WINDOW: u64 = 128 * 1024 * 1024;
 
 /// Fields of the package's file `control`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,15 +175,17 @@ fn each_entry(
     mut visit: impl FnMut(&str, &mut tar::Entry<'_, Bounded<Box<dyn Read + '_>>>) -> Result<(), String>,
 ) -> Result<(), String> {
     let damaged = |error: io::Error| format!("it is damaged or cut short: {error}");
-    let unpacked: Box<dyn Read + '_> = match compression {
-        "" => Box::new(member),
-        ".gz" => Box::new(flate2::read::MultiGzDecoder::new(member)),
-        ".xz" => Box::new(lzma_rust2::XzReader::new_mem_limit(member, true, XZ_MEMORY)),
-        ".zst" => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new_with_max_window_size(member, ZSTD_WINDOW);
-            Box::new(decoder.map_err(|error| format!("it is damaged or cut short: {error}"))?)
-        }
+    let compression = match compression {
+        "" => None,
+        ".gz" => Some(Compression::Gzip),
+        ".xz" => Some(Compression::Xz),
+        ".zst" => Some(Compression::Zstd),
         other => return Err(format!("its files are packed as {other}, which lanboot cannot unpack")),
+    };
+    let mut member = Peek::new(member);
+    let unpacked: Box<dyn Read + '_> = match compression {
+        None => Box::new(member),
+        Some(compression) => unpack(compression, Extent::Whole, &mut member).map_err(damaged)?,
     };
     let mut archive = tar::Archive::new(Bounded { inner: unpacked, left: limit });
     let mut name_follows = false;

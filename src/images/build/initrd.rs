@@ -4,8 +4,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read, Seek};
 
-use super::compression::{Extent, Peek, recognise, unpack};
 use crate::boot::loader::root::RootKind;
+use crate::images::compression::{Extent, Peek, recognise, unpack};
 use crate::wire::cpio;
 
 /// Maximum size of the unpacked initrd in bytes.

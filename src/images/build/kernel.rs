@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 
-use super::compression::{Extent, Peek, recognise, unpack};
+use crate::images::compression::{Extent, Peek, recognise, unpack};
 use crate::images::kind::read_kind;
 use crate::images::signature::read_marks;
 use crate::types::{FileKind, Processor};

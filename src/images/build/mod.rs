@@ -4,7 +4,6 @@
 
 mod archive;
 mod boot_files;
-mod compression;
 mod initrd;
 pub mod interrupt;
 mod kernel;

@@ -10,13 +10,13 @@ use nix::fcntl::OFlag;
 
 use super::archive::{Archive, CUT_OFF, Kind};
 use super::boot_files::{Candidates, Chosen, Role, loader_paths, role};
-use super::compression::{Compression, Extent, Peek, recognise, unpack};
 use super::interrupt::Cleanup;
 use super::squashfs::{Mksquashfs, Tee};
 use super::work_folder::WorkFolder;
 use super::{initrd, kernel};
 use crate::boot::loader::root::{DESCRIPTION, RootImage};
 use crate::images::add::progress::Progress;
+use crate::images::compression::{Compression, Extent, Peek, recognise, unpack};
 use crate::images::folder::Folder;
 
 /// Maximum size of a kernel, an initrd or a loader in bytes.

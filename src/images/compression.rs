@@ -9,11 +9,11 @@ const XZ_MEMORY: u32 = 256 * 1024;
 /// Maximum window size of Zstandard in bytes: that of `zstd --ultra -22`.
 const ZSTD_WINDOW: u64 = 128 * 1024 * 1024;
 /// Number of first bytes that show the format.
-pub(super) const MAGIC_SIZE: usize = 6;
+pub(in crate::images) const MAGIC_SIZE: usize = 6;
 
 /// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub(in crate::images) enum Compression {
     Gzip,
     Xz,
     Zstd,
@@ -23,7 +23,7 @@ pub(super) enum Compression {
 
 /// The format of data that begins with `magic`; `None` if it is not compressed in a known way. The magic numbers are
 /// those of the kernel (`lib/decompress.c`) and of bzip2.
-pub(super) fn recognise(magic: &[u8]) -> Option<Compression> {
+pub(in crate::images) fn recognise(magic: &[u8]) -> Option<Compression> {
     const MAGICS: [(&[u8], Compression); 7] = [
         (b"\x1f\x8b", Compression::Gzip),
         (b"\xfd7zXZ\0", Compression::Xz),
@@ -38,7 +38,7 @@ pub(super) fn recognise(magic: &[u8]) -> Option<Compression> {
 
 /// The part of the input that belongs to one compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Extent {
+pub(in crate::images) enum Extent {
     /// Everything, as in a file: several streams may follow each other.
     Whole,
     /// One stream, as in an initrd: something else may follow.
@@ -49,7 +49,7 @@ pub(super) enum Extent {
 ///
 /// # Errors
 /// The beginning is damaged, or the program for this format is not installed.
-pub(super) fn unpack<'r, R: Read>(
+pub(in crate::images) fn unpack<'r, R: Read>(
     compression: Compression,
     extent: Extent,
     input: &'r mut Peek<R>,
@@ -66,7 +66,7 @@ pub(super) fn unpack<'r, R: Read>(
 
 /// A reader whose next bytes can be seen without taking them.
 #[derive(Debug)]
-pub(super) struct Peek<R> {
+pub(in crate::images) struct Peek<R> {
     input: R,
     buffer: Vec<u8>,
     /// The part of the buffer that was not taken yet.
@@ -74,12 +74,12 @@ pub(super) struct Peek<R> {
 }
 
 impl<R: Read> Peek<R> {
-    pub(super) fn new(input: R) -> Peek<R> {
+    pub(in crate::images) fn new(input: R) -> Peek<R> {
         Peek { input, buffer: vec![0; 64 * 1024], unread: 0..0 }
     }
 
     /// The next [`MAGIC_SIZE`] bytes, or fewer at the end.
-    pub(super) fn magic(&mut self) -> io::Result<&[u8]> {
+    pub(in crate::images) fn magic(&mut self) -> io::Result<&[u8]> {
         while self.unread.len() < MAGIC_SIZE {
             self.buffer.copy_within(self.unread.clone(), 0);
             self.unread = 0..self.unread.len();
