@@ -10,6 +10,7 @@ pub mod log_once;
 pub mod lookup;
 pub mod machines;
 pub mod once;
+mod once_file;
 pub mod requester;
 pub mod served_files;
 pub mod subject;

@@ -10,10 +10,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::Ipv4Addr;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use serde::Deserialize;
 
 use crate::boot::fetch::Served;
 use crate::boot::loader::facts::Facts;
@@ -21,8 +19,9 @@ use crate::boot::loader::target::{BootAction, Machine, NextBoot, Targets, is_url
 use crate::boot::name::BootName;
 use crate::config::Config;
 use crate::content::changes::ChangeStore;
-use crate::content::checked_file::{self, Checked, damaged};
+use crate::content::checked_file::Checked;
 use crate::content::machines::{KnownMachine, own_names};
+use crate::content::once_file::read;
 use crate::event::{Event, Record, ServerFact};
 use crate::http;
 use crate::record::Recorder;
@@ -382,27 +381,6 @@ fn needed_name(written: &str, served: Served, machine: &Machine, known: &KnownMa
     BootName::parse(name.as_bytes()).ok()
 }
 
-/// The file, which has the `once` that each machine has had.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Stored {
-    Checked(Checked<BTreeMap<String, String>>),
-    /// As older versions wrote it. The next change adds a checksum.
-    WithoutChecksum(BTreeMap<String, String>),
-}
-
-/// Reads the state of the machines from `file`; empty if there is no file.
-///
-/// # Errors
-/// The file cannot be read, or is damaged.
-fn read(file: &Path) -> io::Result<BTreeMap<String, String>> {
-    let Some(text) = checked_file::read(file)? else { return Ok(BTreeMap::new()) };
-    match serde_json::from_str(&text).map_err(|error| damaged(&error.to_string()))? {
-        Stored::Checked(stored) => stored.content(),
-        Stored::WithoutChecksum(finished) => Ok(finished),
-    }
-}
-
 /// The key of a machine in the file. A name may change, so it is the key only of a machine without MAC and UUID.
 fn key_of(machine: &Machine) -> Option<String> {
     let mac = machine.macs.first().map(ToString::to_string);
@@ -412,6 +390,7 @@ fn key_of(machine: &Machine) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use std::time::{Duration, Instant};
 
     const YAML: &str = "
